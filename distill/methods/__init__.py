@@ -1,0 +1,1 @@
+"""Distillation methods, one module each, found by name in one table."""

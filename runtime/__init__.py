@@ -1,0 +1,1 @@
+"""How audio flows through an artefact: STFT contract, engines, denoiser, benchmarks, metrics, packs."""

@@ -1,0 +1,141 @@
+"""An artefact: a model file plus the sidecar JSON that says all a denoiser needs to run it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from runtime.stft import StftContract
+from targets.errors import InputError
+
+SCHEMA = "sordino-artefact/1"
+Dtype = Literal["float32", "int8", "int16"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TensorSpec(_Record):
+    """One input or output tensor: real = (stored − zero_point) · scale where quantized."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Dtype = "float32"
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+class StateSpec(_Record):
+    """A recurrent state: the output tensor to be fed to the input tensor at the next step."""
+
+    name: str
+    input: str
+    output: str
+
+
+class ModelFile(_Record):
+    file: str
+    bytes: int
+    sha256: str
+
+
+class Network(_Record):
+    """What the network is: preset name, parameter count and multiply-accumulates per step."""
+
+    preset: str
+    parameters: int
+    macs_per_step: int
+
+
+class GateResult(_Record):
+    """One gate: what was measured against which limit. ``verdict`` 'unavailable' is not a pass."""
+
+    name: str
+    measured: str
+    limit: str
+    verdict: Literal["pass", "fail", "unavailable"]
+    detail: str = ""
+
+
+class Sidecar(_Record):
+    """The JSON beside a model file (same name, suffix ``.json``)."""
+
+    schema_version: Literal["sordino-artefact/1"] = Field(SCHEMA, alias="schema")
+    name: str
+    target: str  # artefact format, e.g. "tflite-int8"
+    model: ModelFile
+    contract: StftContract
+    inputs: tuple[TensorSpec, ...]  # inputs[0] is the features [1, 1, bins, 3]
+    outputs: tuple[TensorSpec, ...]  # outputs[0] is the complex mask [1, 1, bins, 2]
+    states: tuple[StateSpec, ...]
+    network: Network
+    quantization: dict[str, str | int | float] = {}
+    operators: dict[str, int] = {}
+    tools: dict[str, str] = {}  # package → version that made the file
+    provenance: dict[str, str] = {}  # checkpoint and recipe hashes, data, licences
+    gates: tuple[GateResult, ...] = ()
+    scores: dict[str, dict[str, float]] = {}  # row (noisy, float, int8) → metric → mean
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Artefact(_Record):
+    """A model file that matches its sidecar."""
+
+    path: Path
+    sidecar: Sidecar
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, lower-case hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write ``content`` to a temporary name beside ``path`` and rename it into place."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sidecar_path(model: Path) -> Path:
+    return model.with_suffix(".json")
+
+
+def load_artefact(path: Path) -> Artefact:
+    """Open a model file and its sidecar, and check that size and hash agree.
+
+    Raises InputError when either is missing, unreadable or the model was altered.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not a model.", hint="Name a .tflite or .onnx file.")
+    if not path.is_file():
+        raise InputError(f"No model at {path}.", hint="`sordino export` writes artefacts.")
+    beside = sidecar_path(path)
+    if not beside.is_file():
+        raise InputError(
+            f"{path.name} has no sidecar ({beside.name} is missing beside it).",
+            hint="Keep the model and its .json together, or export it again.",
+        )
+    try:
+        sidecar = Sidecar.model_validate_json(beside.read_bytes())
+    except (ValidationError, ValueError) as error:
+        raise InputError(
+            f"{beside.name} is not a valid sordino sidecar.", hint="Export the model again."
+        ) from error
+    expected = sidecar.model
+    if path.stat().st_size != expected.bytes or sha256_of(path) != expected.sha256:
+        raise InputError(
+            f"{path.name} is not the file its sidecar describes (size or SHA-256 differs).",
+            hint="It was truncated or altered: copy or export it again.",
+        )
+    return Artefact(path=path, sidecar=sidecar)

@@ -1,0 +1,1 @@
+"""One module per inference engine, each imported only when used."""

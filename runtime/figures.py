@@ -1,0 +1,30 @@
+"""A figure: a number that says where it comes from."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Provenance(StrEnum):
+    """How a number was obtained. Classes never share a column untagged."""
+
+    MEASURED_DEVICE = "measured-device"
+    MEASURED_HOST = "measured-host"
+    SIMULATED = "simulated"
+    MODELLED = "modelled"
+    EXACT = "exact"  # counted from the file or the graph itself
+
+
+class Figure(BaseModel):
+    """One value with unit, provenance class, the tool that gave it and its conditions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    value: float
+    unit: str
+    provenance: Provenance
+    tool: str
+    conditions: str = ""
