@@ -1,0 +1,167 @@
+"""From a click command to an exit status: the one place where failures become words for a person.
+
+Every way into the program (`sordino`, `python -m distill`, …) goes through `run`, so the same
+mistake gives the same sentence and the same status everywhere:
+
+====== ==========================================================================
+status meaning
+====== ==========================================================================
+0      done
+1      a gate ran and failed
+2      bad usage, bad input, or something the system refused (disk full, no permission)
+3      a gate could not run, which is not a pass
+70     a defect of sordino itself
+130    stopped with Ctrl-C
+141    whoever read the output stopped reading
+====== ==========================================================================
+
+``SORDINO_DEBUG=1`` shows the traceback instead of the sentence.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from targets.errors import SordinoError
+
+EXIT_BAD_INPUT = 2
+EXIT_DEFECT = 70  # EX_SOFTWARE of sysexits.h; 1 would read as a failed gate
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+# Top-level module → the extra that brings it. Whatever the runtime needs is no extra, and missing
+# modules of our own are defects, so neither is listed.
+EXTRAS = {
+    "torch": "distill",
+    "safetensors": "distill",
+    "yaml": "distill",
+    "scipy": "distill",
+    "onnx": "export",
+    "onnxscript": "export",
+    "onnxsim": "export",
+    "flatbuffers": "export",
+    "ml_dtypes": "export",
+    "tflite_micro": "export",
+    "tensorflow": "tensorflow",
+    "ethosu": "profile",
+    "elftools": "profile",
+    "pesq": "metrics",
+    "pystoi": "metrics",
+    "clarity": "hearing-aid",
+}
+
+_SYSTEM_REFUSALS = {
+    errno.ENOSPC: ("No space is left on the device", "Free some space and run the command again."),
+    errno.EDQUOT: ("The disk quota is used up", "Free some space and run the command again."),
+    errno.EROFS: ("The file system is read-only", "Choose another output folder."),
+    errno.EACCES: ("Permission denied", "Check who owns the file or folder, or choose another."),
+    errno.EPERM: ("Permission denied", "Check who owns the file or folder, or choose another."),
+    errno.ENOENT: ("There is no such file or folder", "Check the spelling of the path."),
+    errno.EISDIR: ("A file was expected, but this is a folder", "Name a file."),
+    errno.ENOTDIR: ("A folder was expected, but this is a file", "Name a folder."),
+    errno.ENAMETOOLONG: ("The name is too long", "Choose a shorter one."),
+    errno.EMFILE: ("Too many files are open", "Raise the limit with `ulimit -n`."),
+}
+
+
+def run(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> int:
+    """Run ``command`` and return its exit status; failures are told on stderr, never raised.
+
+    ``name`` is what usage lines call the program, ``arguments`` default to those of the process.
+    With ``SORDINO_DEBUG`` set, a failure that is not one of usage is raised with its traceback.
+    """
+    try:
+        status = _invoke(command, name, sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()  # a full disk or a closed pipe must show here, not at interpreter exit
+        return status
+    except click.exceptions.Exit as leaving:
+        return leaving.exit_code
+    except click.ClickException as error:
+        error.show()
+        return EXIT_BAD_INPUT
+    except BrokenPipeError:
+        _drop_stdout()
+        return EXIT_BROKEN_PIPE
+    except (Exception, KeyboardInterrupt) as error:
+        if os.environ.get("SORDINO_DEBUG"):
+            raise
+        return _report(error)
+
+
+def _invoke(command: click.Command, name: str, arguments: Sequence[str]) -> int:
+    """Parse and call; ``Command.main`` is not used because it turns some errors into exits."""
+    completing = "_" + name.replace("-", "_").replace(" ", "_").upper() + "_COMPLETE"
+    if instruction := os.environ.get(completing):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(command, {}, name, completing, instruction)
+    with command.make_context(name, list(arguments)) as context:
+        command.invoke(context)
+    return 0
+
+
+def _report(error: BaseException) -> int:
+    """Say what went wrong in one sentence and what to do in another; the exit status."""
+    match error:
+        case SordinoError():
+            return _say(error.message, error.hint, error.exit_code)
+        case KeyboardInterrupt() | click.Abort() | EOFError():
+            return _say("Stopped before the end.", "", EXIT_INTERRUPTED)
+        case ModuleNotFoundError():
+            return _report_missing(error)
+        case OSError():
+            return _report_refusal(error)
+        case MemoryError():
+            return _say("The machine is out of memory.", "Use less at once.", EXIT_BAD_INPUT)
+        case _:
+            return _report_defect(error)
+
+
+def _report_missing(error: ModuleNotFoundError) -> int:
+    module = (error.name or "").partition(".")[0]
+    extra = EXTRAS.get(module)
+    if extra is None:
+        return _report_defect(error)
+    return _say(
+        f"This command needs the package {module}, which is not installed.",
+        f"pip install 'sordino[{extra}]'",
+        EXIT_BAD_INPUT,
+    )
+
+
+def _report_refusal(error: OSError) -> int:
+    sentence, hint = _SYSTEM_REFUSALS.get(error.errno or 0, (error.strerror or str(error), ""))
+    place = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
+    end = "" if sentence.endswith(".") else "."
+    return _say(f"{sentence}{place}{end}", hint, EXIT_BAD_INPUT)
+
+
+def _report_defect(error: BaseException) -> int:
+    return _say(
+        f"This is a defect of sordino: {type(error).__name__}: {error}",
+        "SORDINO_DEBUG=1 before the command shows the traceback; please report it.",
+        EXIT_DEFECT,
+    )
+
+
+def _say(message: str, hint: str, status: int) -> int:
+    click.echo(f"{click.style('Error:', fg='red', bold=True)} {message}", err=True)
+    if hint:
+        click.echo(f"{click.style('Hint:', fg='cyan')} {hint}", err=True)
+    return status
+
+
+def _drop_stdout() -> None:
+    """Point stdout at nothing, or the interpreter complains about the closed pipe at its exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, sys.stdout.fileno())
+    except OSError:  # a stdout without a descriptor has nothing left to flush to
+        pass
+    finally:
+        os.close(null)
