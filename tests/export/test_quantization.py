@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from export.calibration import Calibration, calibrate
+from export.quantization import (
+    HIDDEN,
+    LOGISTIC_OUTPUT,
+    TANH_OUTPUT,
+    QuantizedGraph,
+    affine_of,
+    quantize_graph,
+    quantize_weights,
+    tied_groups,
+)
+from export.step_graph import Activation, Concat, Conv2d, Reshape, StepGraph, Tensor
+from runtime.stft import StftContract
+from targets.errors import InputError
+
+Signals = list[npt.NDArray[np.float32]]
+
+
+def test_calibration_sees_true_extremes_with_carried_states(
+    graph: StepGraph, calibration: Calibration
+) -> None:
+    for state in graph.states:
+        low, high = calibration.ranges[state.input.name]
+        out_low, out_high = calibration.ranges[state.output.name]
+        assert high - low > 0.1
+        assert out_low <= low  # an input is an earlier output, or zero
+        assert high <= out_high
+
+
+def test_calibration_counts_frames_and_fingerprints_the_signals(
+    graph: StepGraph, contract: StftContract, signals: Signals, calibration: Calibration
+) -> None:
+    assert calibration.frames == 8 * 64
+    again = calibrate(graph, contract, signals)
+    assert again == calibration
+    louder = [signals[0] * 2, *signals[1:]]
+    assert calibrate(graph, contract, louder).sha256 != calibration.sha256
+
+
+@pytest.mark.parametrize("signals", [[], [np.zeros(0, "f4")], [np.zeros(4_000, "f4")]])
+def test_calibration_refuses_silence(
+    graph: StepGraph, contract: StftContract, signals: Signals
+) -> None:
+    with pytest.raises(InputError, match="empty or silent"):
+        calibrate(graph, contract, signals)
+
+
+def test_calibration_takes_signals_of_different_lengths(
+    graph: StepGraph, contract: StftContract, signals: Signals
+) -> None:
+    assert calibrate(graph, contract, [signals[0], signals[1][:5_000]]).frames == 2 * 64
+
+
+@given(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4))
+def test_zero_is_exact_and_the_range_is_covered(one: float, other: float) -> None:
+    low, high = min(one, other), max(one, other)
+    affine = affine_of((low, high))
+    assert -128 <= affine.zero_point <= 127
+    assert affine.scale >= 1e-9
+    assert (-128 - affine.zero_point) * affine.scale <= min(low, 0) + affine.scale
+    assert (127 - affine.zero_point) * affine.scale >= max(high, 0) - affine.scale
+
+
+def test_tensors_that_hold_the_same_values_share_a_scale(quantized: QuantizedGraph) -> None:
+    activations = quantized.activations
+    for state in quantized.graph.states:
+        assert activations[state.input.name] == activations[state.output.name]
+    for operator in quantized.graph.operators:
+        match operator:
+            case Concat():
+                for source in operator.inputs:
+                    assert activations[source.name] == activations[operator.output.name]
+            case Reshape():
+                assert activations[operator.input.name] == activations[operator.output.name]
+
+
+def test_fixed_scales(quantized: QuantizedGraph) -> None:
+    assert quantized.activations["gru_in"] == HIDDEN
+    assert quantized.activations["gru_out"] == HIDDEN
+    for operator in quantized.graph.operators:
+        if isinstance(operator, Activation):
+            fixed = LOGISTIC_OUTPUT if operator.kind == "logistic" else TANH_OUTPUT
+            assert quantized.activations[operator.output.name] == fixed
+
+
+def test_every_tensor_is_in_exactly_one_group(graph: StepGraph) -> None:
+    names = [name for group in tied_groups(graph) for name in group]
+    assert len(names) == len(set(names))
+    assert set(names) >= {tensor.name for tensor in (*graph.inputs, *graph.outputs)}
+
+
+def test_contradicting_fixed_scales_are_an_error(
+    graph: StepGraph, calibration: Calibration
+) -> None:
+    reset = next(op.output for op in graph.operators if op.output.name == "gru/reset")
+    joined = Concat(Tensor("joined", (1, 2, 1, 12)), (reset, graph.states[-1].input))
+    broken = replace(graph, operators=(*graph.operators, joined))
+    ranges = calibration.ranges | {"joined": (0.0, 1.0)}
+    with pytest.raises(ValueError, match="gru/reset"):
+        quantize_graph(broken, replace(calibration, ranges=ranges))
+
+
+def _conv(weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]) -> Conv2d:
+    source, output = Tensor("in", (1, 1, 4, 2)), Tensor("out", (1, 1, 4, len(weight)))
+    return Conv2d(output, source, weight, bias, (1, 1))
+
+
+def test_weights_are_narrow_and_within_half_a_step() -> None:
+    weight = np.random.default_rng(0).normal(size=(5, 1, 3, 2)).astype(np.float32)
+    stored = quantize_weights(_conv(weight, np.ones(5, np.float32)), 0.01)
+    assert stored.weight.min() >= -127
+    restored = stored.weight * stored.scales[:, None, None, None]
+    steps = np.abs(restored - weight) / stored.scales[:, None, None, None]
+    assert steps.max() <= 0.5001
+    np.testing.assert_allclose(stored.bias * stored.scales * 0.01, 1.0, rtol=1e-3)
+
+
+def test_a_channel_of_zeros_with_a_large_bias_keeps_its_bias() -> None:
+    weight, bias = np.zeros((2, 1, 1, 2), np.float32), np.array([1e4, 0.0], np.float32)
+    stored = quantize_weights(_conv(weight, bias), 1e-3)
+    assert abs(int(stored.bias[0])) <= 2**30
+    np.testing.assert_allclose(stored.bias[0] * float(stored.scales[0]) * 1e-3, 1e4, rtol=1e-6)
+    assert stored.scales.min() >= 1e-9
