@@ -1,0 +1,233 @@
+"""Does an artefact fit a target? One line per budget: it fits, it does not, or it is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from targets.catalog import BUILTIN, Origin, load_target, origin_of
+from targets.schema import Target
+
+Verdict = Literal["fits", "does not fit", "unknown"]
+Basis = Literal["exact", "simulated", "modelled", "measured-device", "none"]
+
+CPU_SHARE = 0.8  # of a hop; the rest is for the front end and the firmware around it
+ARENA_MARGIN_BYTES = 2048
+ARENA_MARGIN_SHARE = 0.05
+
+# Cycles per multiply-accumulate of int8 models under TFLM with CMSIS-NN. An instruction count of
+# 516 k for 97 k MACs, exact in simulation on M4 and M33, times 1.14 cycles per instruction from
+# documented timings at zero wait states. Not yet calibrated on a board, hence the wide range, and
+# hence no figure at all for cores that were not modelled (M7, M55).
+CYCLES_PER_MAC = 6.1
+MODELLED_RANGE = (0.9, 1.3)
+MODELLED_CORES = ("cortex-m4", "cortex-m33")
+MODELLED_FORMAT = "tflite-int8"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FitLine(_Record):
+    """One budget. ``needs`` and ``offers`` share ``unit``; ``excess`` is how much is missing."""
+
+    budget: str
+    verdict: Verdict
+    needs: float | None = None
+    offers: float | None = None
+    unit: str = ""
+    basis: Basis = "none"
+    note: str = ""
+
+    @property
+    def excess(self) -> float:
+        """By how much the need exceeds the offer, 0 when it does not or either is unknown."""
+        if self.needs is None or self.offers is None:
+            return 0.0
+        return max(0.0, self.needs - self.offers)
+
+
+class FitReport(_Record):
+    """All budget lines of one artefact on one target."""
+
+    target: str
+    origin: Origin
+    lines: tuple[FitLine, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst line: one that does not fit beats one that is unknown."""
+        verdicts = {line.verdict for line in self.lines}
+        if "does not fit" in verdicts:
+            return "does not fit"
+        return "unknown" if "unknown" in verdicts or not verdicts else "fits"
+
+
+def arena_with_margin(arena_bytes: int) -> int:
+    """Bytes to reserve for an arena measured at ``arena_bytes``, a multiple of 16.
+
+    The margin is max(2 KiB, 5 %): interpreters of different word size and kernels with scratch
+    memory were seen to differ by less.
+    """
+    margin = max(ARENA_MARGIN_BYTES, -(-arena_bytes * ARENA_MARGIN_SHARE // 1))
+    return -(-(arena_bytes + int(margin)) // 16) * 16
+
+
+def fit_verdict(
+    target: Target,
+    *,
+    artefact_format: str,
+    model_bytes: int,
+    macs_per_step: int,
+    parameters: int,
+    arena_bytes: int | None,
+    operators: Collection[str],
+    hop_samples: int,
+    sample_rate: int,
+    algorithmic_delay: int,
+    step_latency_us: float | None = None,
+) -> FitReport:
+    """Compare an artefact with every budget of ``target``.
+
+    ``arena_bytes`` is the measured TFLM arena without margin, None when it was not measured;
+    ``operators`` the operator names of the file; ``hop_samples`` and ``algorithmic_delay`` are
+    in samples; ``step_latency_us`` is the 99th percentile of one step measured on this very
+    device, None when there is no such measurement.
+    """
+    lines = [_format_line(target, artefact_format), _operator_line(artefact_format, operators)]
+    if target.kind == "device":
+        hop_us = 1e6 * hop_samples / sample_rate
+        lines += [
+            _flash_line(target, model_bytes, parameters),
+            _ram_line(target, arena_bytes),
+            _latency_line(target, 1e3 * algorithmic_delay / sample_rate),
+            _real_time_line(target, artefact_format, macs_per_step, hop_us, step_latency_us),
+        ]
+    return FitReport(target=target.name, origin=origin_of(target), lines=tuple(lines))
+
+
+def _format_line(target: Target, artefact_format: str) -> FitLine:
+    takes = ", ".join(target.formats)
+    fits = artefact_format in target.formats
+    return FitLine(
+        budget="format",
+        verdict="fits" if fits else "does not fit",
+        basis="exact",
+        note=artefact_format if fits else f"the artefact is {artefact_format}; it takes {takes}",
+    )
+
+
+def _operator_line(artefact_format: str, operators: Collection[str]) -> FitLine:
+    if artefact_format not in BUILTIN or not operators:
+        missing = "no operator list" if not operators else f"no operator set for {artefact_format}"
+        return FitLine(budget="operators", verdict="unknown", note=missing)
+    used = set(operators)
+    unknown = sorted(used - set(load_target(artefact_format).operators))
+    return FitLine(
+        budget="operators",
+        verdict="does not fit" if unknown else "fits",
+        basis="exact",
+        note=f"its runtime lacks {', '.join(unknown)}" if unknown else f"{len(used)} kinds",
+    )
+
+
+def _flash_line(target: Target, model_bytes: int, parameters: int) -> FitLine:
+    note = f"the model alone ({parameters:,} parameters), without the code of the runtime"
+    return _bytes_line("flash", model_bytes, target.figures.flash_bytes, "exact", note)
+
+
+def _ram_line(target: Target, arena_bytes: int | None) -> FitLine:
+    if arena_bytes is None:
+        return FitLine(
+            budget="RAM",
+            verdict="unknown",
+            offers=target.figures.ram_bytes,
+            unit="bytes",
+            note="the arena was not measured: tflite_micro is missing or does not run this format",
+        )
+    note = "arena with margin, measured on a 64-bit host, without kernel scratch and stack"
+    needs = arena_with_margin(arena_bytes)
+    return _bytes_line("RAM", needs, target.figures.ram_bytes, "simulated", note)
+
+
+def _bytes_line(budget: str, needs: int, offers: int | None, basis: Basis, note: str) -> FitLine:
+    if offers is None:
+        verdict: Verdict = "unknown"
+        note = "the profile states no figure"
+    else:
+        verdict = "fits" if needs <= offers else "does not fit"
+    return FitLine(
+        budget=budget,
+        verdict=verdict,
+        needs=needs,
+        offers=offers,
+        unit="bytes",
+        basis=basis,
+        note=note,
+    )
+
+
+def _latency_line(target: Target, delay_ms: float) -> FitLine:
+    limit = target.figures.algorithmic_latency_ms
+    if limit is None:
+        verdict: Verdict = "unknown"
+    else:
+        verdict = "fits" if delay_ms <= limit else "does not fit"
+    return FitLine(
+        budget="algorithmic latency",
+        verdict=verdict,
+        needs=delay_ms,
+        offers=limit,
+        unit="ms",
+        basis="exact",
+        note="the profile states no limit" if limit is None else "window and look-ahead",
+    )
+
+
+def _real_time_line(
+    target: Target, artefact_format: str, macs: int, hop_us: float, measured_us: float | None
+) -> FitLine:
+    offers = CPU_SHARE * hop_us
+    if measured_us is not None:
+        return FitLine(
+            budget="real time",
+            verdict="fits" if measured_us <= offers else "does not fit",
+            needs=measured_us,
+            offers=offers,
+            unit="µs",
+            basis="measured-device",
+            note=f"99th percentile of a step against {CPU_SHARE:.0%} of a hop",
+        )
+    clock = target.figures.clock_mhz
+    missing = _no_model_reason(target, artefact_format, clock)
+    if missing or clock is None:
+        return FitLine(
+            budget="real time", verdict="unknown", offers=offers, unit="µs", note=missing
+        )
+    low, high = (factor * CYCLES_PER_MAC * macs / clock for factor in MODELLED_RANGE)
+    verdict: Verdict = "fits" if high <= offers else "does not fit" if low > offers else "unknown"
+    return FitLine(
+        budget="real time",
+        verdict=verdict,
+        needs=high,
+        offers=offers,
+        unit="µs",
+        basis="modelled",
+        note=(
+            f"modelled {low:.0f} to {high:.0f} µs: {macs:,} MACs × {CYCLES_PER_MAC} cycles "
+            f"(TFLM with CMSIS-NN, zero wait states), −10/+30 %; limit {CPU_SHARE:.0%} of a hop"
+        ),
+    )
+
+
+def _no_model_reason(target: Target, artefact_format: str, clock: float | None) -> str:
+    """Why real time cannot be modelled; empty when it can."""
+    if target.core not in MODELLED_CORES:
+        core = target.core or "a core the profile does not name"
+        return f"no calibrated cycle model for {core}: measure on the device"
+    if artefact_format != MODELLED_FORMAT:
+        return f"the cycle model covers {MODELLED_FORMAT} only"
+    return "the profile states no clock" if clock is None else ""
