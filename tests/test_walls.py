@@ -70,24 +70,13 @@ def test_the_branch_after_type_checking_counts_as_start() -> None:
 
 
 # Absent on a device that installed `sordino` without extras.
-OPTIONAL = [
-    "torch",
-    "safetensors",
-    "yaml",
-    "scipy",
-    "onnx",
-    "onnxscript",
-    "onnxsim",
-    "flatbuffers",
-    "ml_dtypes",
-    "tflite_micro",
-    "tensorflow",
-    "pesq",
-    "pystoi",
-    "distill",
-    "export",
-]
-ENGINES = ["onnxruntime", "ai_edge_litert", "tflite_micro"]
+OPTIONAL = (
+    *("torch", "safetensors", "yaml", "scipy"),
+    *("onnx", "onnxscript", "onnxsim", "flatbuffers", "ml_dtypes", "tflite_micro", "tensorflow"),
+    *("pesq", "pystoi"),
+    *("distill", "export"),
+)
+ENGINES = ("onnxruntime", "ai_edge_litert", "tflite_micro")
 
 PROBE = """
 import importlib, json, pathlib, sys
