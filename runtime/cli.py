@@ -1,0 +1,256 @@
+"""The commands that run and check a model: ``denoise``, ``profile``, ``verify`` and ``doctor``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from targets.errors import GateFailed, GateUnavailable, InputError
+
+if TYPE_CHECKING:
+    from runtime.artefact import Artefact
+
+PIPE = "-"
+ENGINE_HELP = "onnxruntime (.onnx), litert, litert-reference or tflm (.tflite)"
+
+
+@click.command()
+@click.argument("noisy")
+@click.argument("clean")
+@click.option(
+    "--model",
+    required=True,
+    metavar="ARTEFACT",
+    type=click.Path(path_type=Path),
+    help="The .tflite or .onnx file; its .json sidecar must lie beside it.",
+)
+@click.option(
+    "--engine", metavar="NAME", help=f"{ENGINE_HELP}.  [default: litert or onnxruntime, by format]"
+)
+@click.option(
+    "--attenuation-limit",
+    "limit_db",
+    type=float,
+    metavar="dB",
+    help="Lower noise by at most this much: 12 sounds natural in conversation, 0 changes nothing. "
+    "[default: no limit]",
+)
+@click.option(
+    "--channels",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Interleaved channels of a live pipe; files say it themselves.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a summary (to stderr for a pipe).")
+def denoise(
+    noisy: str,
+    clean: str,
+    model: Path,
+    engine: str | None,
+    limit_db: float | None,
+    channels: int,
+    as_json: bool,
+) -> None:
+    """Denoise the recording NOISY into the file CLEAN, or a live stream.
+
+    NOISY is wav, flac, ogg or mp3 of any rate, length and number of channels. CLEAN has the same
+    rate, length and channels, its format follows its suffix (.wav, .flac or .ogg), and sample
+    format is kept where that format has it. Samples stay in place: the delay of the model is
+    compensated. Channels are denoised apart. Above half the model's rate (8 kHz for 16 kHz)
+    nothing passes. An existing CLEAN is replaced only once all is done.
+
+    With - for both, raw signed 16-bit little-endian PCM at the model's rate flows from stdin to
+    stdout, hop by hop. The output trails by one hop of buffering plus the overlap (256 samples
+    each at 16 kHz, 32 ms together); the tail is flushed at the end of the input:
+
+    \b
+    arecord -t raw -f S16_LE -r 16000 | sordino denoise - - --model student.tflite \\
+        | aplay -t raw -f S16_LE -r 16000
+    """
+    from runtime.artefact import load_artefact
+
+    piped = (noisy == PIPE, clean == PIPE)
+    if any(piped) and not all(piped):
+        raise InputError(
+            "A live pipe needs - for input and output alike.",
+            hint="Name two files, or use `sordino denoise - - --model …`.",
+        )
+    if not any(piped):
+        _check_source(Path(noisy))
+    artefact = load_artefact(model)
+    if all(piped):
+        _denoise_pipe(artefact, engine, limit_db, channels, as_json)
+    else:
+        _denoise_file(artefact, Path(noisy), Path(clean), engine, limit_db, as_json)
+
+
+def _check_source(path: Path) -> None:
+    """A mistyped recording is named before anything is said about the model."""
+    if not path.exists():
+        raise InputError(f"No file at {path}.", hint="Check the path of the recording.")
+
+
+def _denoise_file(
+    artefact: Artefact,
+    source: Path,
+    destination: Path,
+    engine: str | None,
+    limit_db: float | None,
+    as_json: bool,
+) -> None:
+    from runtime.denoiser import denoise_file
+    from runtime.progress import ProgressBar
+
+    with ProgressBar(source.name) as bar:
+        summary = denoise_file(
+            artefact,
+            source,
+            destination,
+            engine_name=engine,
+            attenuation_limit_db=limit_db,
+            progress=bar.update,
+        )
+    if as_json:
+        click.echo(summary.model_dump_json(indent=2))
+        return
+    channels = "1 channel" if summary.channels == 1 else f"{summary.channels} channels"
+    click.echo(
+        f"{summary.destination}: {summary.seconds:.2f} s, {summary.sample_rate} Hz, {channels}, "
+        f"{summary.engine}, {1.0 / summary.realtime_factor:.0f} times faster than real time"
+    )
+    if summary.clipped_samples:
+        click.echo(f"{summary.clipped_samples} samples beyond full scale were saturated.", err=True)
+
+
+def _denoise_pipe(
+    artefact: Artefact, engine: str | None, limit_db: float | None, channels: int, as_json: bool
+) -> None:
+    from runtime.live import denoise_pipe
+
+    source, destination = click.get_binary_stream("stdin"), click.get_binary_stream("stdout")
+    if sys.stdin.isatty():
+        raise InputError(
+            "A live pipe reads raw PCM from stdin, which is a terminal here.",
+            hint="Pipe a recorder into it, as `sordino denoise --help` shows.",
+        )
+    summary = denoise_pipe(
+        artefact,
+        source,
+        destination,
+        engine_name=engine,
+        channels=channels,
+        attenuation_limit_db=limit_db,
+    )
+    if as_json:
+        click.echo(summary.model_dump_json(indent=2), err=True)
+
+
+@click.command()
+@click.argument("artefact", type=click.Path(path_type=Path))
+@click.option(
+    "--target",
+    metavar="NAME",
+    help="Also say whether it fits this device or format (`sordino targets` lists them; a .toml "
+    "file of your own will do).",
+)
+@click.option(
+    "--engine",
+    "engines",
+    multiple=True,
+    metavar="NAME",
+    help=f"{ENGINE_HELP}; repeatable, several are measured in turns.  [default: by format]",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.1, max=600.0),
+    default=10.0,
+    show_default=True,
+    help="How long to time each engine.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def profile(
+    artefact: Path, target: str | None, engines: tuple[str, ...], seconds: float, as_json: bool
+) -> None:
+    """Measure the model ARTEFACT: size, work, step latency, memory, TFLM arena, operators.
+
+    Every figure says where it comes from: exact (counted in the file), measured-host (timed on
+    this machine, one thread, in a process of its own) or modelled. A step is one hop of one
+    channel through the network; median, 95th and 99th percentile are given, also as a share of
+    the hop. What cannot be measured here is listed with the reason.
+    """
+    from runtime.artefact import load_artefact
+    from runtime.profile import profile_artefact
+    from targets.catalog import load_target
+
+    wanted = load_target(target) if target else None
+    result = profile_artefact(
+        load_artefact(artefact), engines=engines, seconds=seconds, target=wanted
+    )
+    if as_json:
+        click.echo(result.model_dump_json(indent=2))
+        return
+    from rich.console import Console
+
+    from runtime.tables import profile_tables
+
+    Console().print(*profile_tables(result), sep="\n")
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def verify(path: Path, as_json: bool) -> None:
+    """Check the firmware pack PATH (a folder or .zip) again, offline.
+
+    Every file is compared with the manifest, and the model is run against the golden vectors.
+    Exit status 0: all passed, 1: something is wrong, 3: a check could not run here.
+    """
+    import json
+
+    from runtime.pack import verify_pack
+
+    gates = verify_pack(path)
+    if as_json:
+        click.echo(json.dumps([gate.model_dump() for gate in gates], indent=2))
+    else:
+        from rich.console import Console
+
+        from runtime.tables import gate_table
+
+        Console().print(gate_table(gates, title=path.name))
+    failed = [gate.name for gate in gates if gate.verdict == "fail"]
+    if failed:
+        raise GateFailed(
+            f"{path} did not pass: {', '.join(failed)}.",
+            hint="Do not ship it: pack it again, or fetch it anew.",
+        )
+    blocked = [gate.name for gate in gates if gate.verdict == "unavailable"]
+    if blocked or not gates:
+        raise GateUnavailable(
+            f"Not all of {path} could be checked: {', '.join(blocked) or 'no gate ran'}.",
+            hint="`sordino doctor` says what is missing here.",
+        )
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def doctor(as_json: bool) -> None:
+    """Say which engines, metrics and tools this machine has, and how to get the rest."""
+    import json
+    from dataclasses import asdict
+
+    from runtime.doctor import examine
+
+    findings = examine()
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        return
+    from rich.console import Console
+
+    from runtime.tables import doctor_table
+
+    Console().print(doctor_table(findings))

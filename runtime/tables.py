@@ -1,0 +1,146 @@
+"""Tables of figures, gates and findings for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from runtime.artefact import GateResult
+from runtime.doctor import Finding
+from runtime.figures import Figure
+
+if TYPE_CHECKING:
+    from runtime.profile import Profile
+    from targets.fit import FitReport
+
+SHARE_PREFIX, STEP_PREFIX = "step of hop, ", "step, "  # shown in one row
+COLOURS = {
+    "pass": "green",
+    "fail": "bold red",
+    "unavailable": "yellow",
+    "fits": "green",
+    "does not fit": "bold red",
+    "unknown": "yellow",
+}
+
+
+def profile_tables(profile: Profile) -> list[Table]:
+    """The figures with their provenance, the operators and, where asked for, the fit."""
+    tables = [_figure_table(profile), _operator_table(profile.operators)]
+    if profile.fit is not None:
+        tables.append(_fit_table(profile.fit))
+    return tables
+
+
+def _figure_table(profile: Profile) -> Table:
+    """Figures with provenance; tools and conditions as numbered notes below."""
+    notes: dict[str, int] = {}
+    table = Table(title=escape(f"{profile.artefact} ({profile.format})"))
+    table.add_column("figure", overflow="fold")
+    table.add_column("value", justify="right")
+    table.add_column("provenance", no_wrap=True)
+    table.add_column("note", justify="right", no_wrap=True)
+    shares = {
+        figure.name.replace(SHARE_PREFIX, STEP_PREFIX): figure
+        for figure in profile.figures
+        if figure.name.startswith(SHARE_PREFIX)
+    }
+    for figure in profile.figures:
+        if figure.name.startswith(SHARE_PREFIX):
+            continue
+        value = format_value(figure)
+        if share := shares.get(figure.name):
+            value += f" ({format_value(share)} of a hop)"
+        source = "; ".join(filter(None, (figure.tool, figure.conditions)))
+        note = notes.setdefault(source, len(notes) + 1)
+        table.add_row(escape(figure.name), value, figure.provenance.value, str(note))
+    for lacking in profile.unavailable:
+        note = notes.setdefault(lacking.reason, len(notes) + 1)
+        table.add_row(escape(lacking.name), "–", "[yellow]unavailable[/]", str(note))
+    table.caption = escape("\n".join(f"{note}: {source}" for source, note in notes.items()))
+    table.caption_justify = "left"
+    return table
+
+
+def format_value(figure: Figure) -> str:
+    """Whole numbers with thousands separators, others with the decimals that mean something."""
+    value = figure.value
+    if value == int(value) and abs(value) >= 10.0:
+        text = f"{int(value):,}"
+    else:
+        text = f"{value:,.1f}" if abs(value) >= 10.0 else f"{value:.3g}"
+    return f"{text} {figure.unit}".rstrip()
+
+
+def _operator_table(operators: dict[str, int]) -> Table:
+    table = Table(title="Operators")
+    table.add_column("operator")
+    table.add_column("count", justify="right")
+    for name, count in operators.items():
+        table.add_row(escape(name), str(count))
+    return table
+
+
+def _fit_table(fit: FitReport) -> Table:
+    table = Table(title=f"Fit to {fit.target} ({fit.origin} profile): {_coloured(fit.verdict)}")
+    table.add_column("budget")
+    table.add_column("needs", justify="right")
+    table.add_column("offers", justify="right")
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("basis", no_wrap=True)
+    table.add_column("note", overflow="fold")
+    for line in fit.lines:
+        table.add_row(
+            escape(line.budget),
+            _amount(line.needs, line.unit),
+            _amount(line.offers, line.unit),
+            _coloured(line.verdict),
+            line.basis,
+            escape(line.note),
+        )
+    return table
+
+
+def _amount(value: float | None, unit: str) -> str:
+    return "" if value is None else f"{value:,.0f} {unit}"
+
+
+def gate_table(gates: Iterable[GateResult], title: str) -> Table:
+    """Gate, measured, limit, verdict and detail."""
+    table = Table(title=escape(title))
+    for column in ("gate", "measured", "limit", "verdict", "detail"):
+        table.add_column(column, overflow="fold", no_wrap=column == "verdict")
+    for gate in gates:
+        table.add_row(
+            escape(gate.name),
+            escape(gate.measured),
+            escape(gate.limit),
+            _coloured(gate.verdict),
+            escape(gate.detail),
+        )
+    return table
+
+
+def doctor_table(findings: Sequence[Finding]) -> Table:
+    """What is there with its version, what is not with the way to get it."""
+    table = Table(title="This machine")
+    table.add_column("name", no_wrap=True)
+    table.add_column("found", overflow="fold", max_width=22)
+    table.add_column("what for", overflow="fold")
+    table.add_column("how to get it", overflow="fold")
+    group = ""
+    for finding in findings:
+        if finding.group != group:
+            table.add_section()
+            group = finding.group
+        found = f"[green]{escape(finding.version)}[/]" if finding.present else "[yellow]missing[/]"
+        get = "" if finding.present else escape(finding.get)
+        table.add_row(finding.name, found, escape(finding.purpose), get)
+    return table
+
+
+def _coloured(verdict: str) -> str:
+    return f"[{COLOURS[verdict]}]{verdict}[/]"
