@@ -79,7 +79,6 @@ class Door(click.Group):
 door = Door(
     COMMANDS,
     name="sordino",
-    context_settings={"help_option_names": ["-h", "--help"]},
     help="Distil a speech denoiser small enough for a hearing aid, prove that nothing was lost on "
     "the way, and pack it for firmware.",
     epilog="Exit status: 0 done, 1 a gate failed, 2 bad usage or input, 3 a gate could not run.",

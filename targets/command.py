@@ -29,6 +29,8 @@ import click
 
 from targets.errors import SordinoError
 
+HELP_OPTIONS = ["-h", "--help"]
+
 EXIT_BAD_INPUT = 2
 EXIT_DEFECT = 70  # EX_SOFTWARE of sysexits.h; 1 would read as a failed gate
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
@@ -100,7 +102,7 @@ def _invoke(command: click.Command, name: str, arguments: Sequence[str]) -> int:
         from click.shell_completion import shell_complete
 
         return shell_complete(command, {}, name, completing, instruction)
-    with command.make_context(name, list(arguments)) as context:
+    with command.make_context(name, list(arguments), help_option_names=HELP_OPTIONS) as context:
         command.invoke(context)
     return 0
 
