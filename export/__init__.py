@@ -1,1 +1,1 @@
-"""How a student becomes artefacts: step graph, calibration, quantization, formats, verification, packing."""
+"""How a student becomes artefacts: step graph, calibration, quantization, formats, packing."""

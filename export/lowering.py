@@ -128,10 +128,9 @@ def _lower_gru(builder: _Builder, bottleneck: GruBottleneck, source: Tensor) -> 
     hidden, gru = bottleneck.hidden, bottleneck.gru
     past = Tensor("gru_in", (1, 1, 1, hidden))
     entry = builder.reshape("gru/entry", source, (1, 1, 1, source.shape[2] * source.shape[3]))
-    from_input = np.split(_array(gru.weight_ih_l0), 3)
-    from_state = np.split(_array(gru.weight_hh_l0), 3)
-    input_bias = np.split(_array(gru.bias_ih_l0), 3)
-    state_bias = np.split(_array(gru.bias_hh_l0), 3)
+    weights = {name: np.split(_array(value), 3) for name, value in gru.named_parameters()}
+    from_input, from_state = weights["weight_ih_l0"], weights["weight_hh_l0"]
+    input_bias, state_bias = weights["bias_ih_l0"], weights["bias_hh_l0"]
 
     def gate(name: str, row: int) -> Tensor:
         bias = input_bias[row] + state_bias[row]

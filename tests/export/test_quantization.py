@@ -20,6 +20,8 @@ from export.quantization import (
     tied_groups,
 )
 from export.step_graph import Activation, Concat, Conv2d, Reshape, StepGraph, Tensor
+from export.tflite import write_int8
+from runtime.engines import engine_from_bytes
 from runtime.stft import StftContract
 from targets.errors import InputError
 
@@ -131,3 +133,19 @@ def test_a_channel_of_zeros_with_a_large_bias_keeps_its_bias() -> None:
     assert abs(int(stored.bias[0])) <= 2**30
     np.testing.assert_allclose(stored.bias[0] * float(stored.scales[0]) * 1e-3, 1e4, rtol=1e-6)
     assert stored.scales.min() >= 1e-9
+
+
+@pytest.mark.parametrize("dead", ["encoder1_out", "encoder2", "gru/change", "gru/carried"])
+def test_a_dead_tensor_leaves_a_model_that_every_engine_loads(
+    graph: StepGraph, calibration: Calibration, dead: str
+) -> None:
+    """XNNPACK refuses sums of scales that lie too far apart."""
+    ranges = {
+        name: (0.0, 0.0) if name.startswith(dead) else bounds
+        for name, bounds in calibration.ranges.items()
+    }
+    ranges["decoder0/sum"] = ranges["decoder1/sum"] = (-50.0, 50.0)
+    content = write_int8(quantize_graph(graph, replace(calibration, ranges=ranges)))
+    for name in ("litert", "litert-reference", "tflm"):
+        engine = engine_from_bytes(name, content)
+        engine.run([np.zeros(port.shape, port.dtype) for port in engine.inputs])
