@@ -13,17 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from export.calibration import Calibration, Range
-from export.step_graph import Activation, Concat, Conv2d, Elementwise, Reshape, StepGraph
+from export.step_graph import Activation, Concat, Conv2d, Reshape, StepGraph
 
 LOWEST, HIGHEST = -128, 127
 WEIGHT_LIMIT = 127  # narrow range: kernels may assume that −128 never occurs in weights
 BIAS_LIMIT = 2**30  # half of int32, so that a sum of products still fits beside the bias
 SMALLEST_SPAN = 1e-3  # of a tensor that never moved; far below any real activation's
-
-# XNNPACK refuses sums and products outside these ratios of scales. Keeping within them costs
-# nothing: what lies outside is smaller than one step of the tensor beside it.
-SMALLEST_ADDEND = 2.0**-9  # input scale / output scale of a sum; its limit is 2^-10
-LARGEST_RATIO = 2.0**7  # input scale, or product of input scales, / output scale; its limit is 2^8
 
 
 @dataclass(frozen=True)
@@ -62,19 +57,8 @@ class QuantizedGraph:
 
 def quantize_graph(graph: StepGraph, calibration: Calibration) -> QuantizedGraph:
     """Scales, zero points and int8 weights of a calibrated graph."""
-    activations = _chosen(graph, calibration)
-    convolutions = (operator for operator in graph.operators if isinstance(operator, Conv2d))
-    weights = {
-        conv.output.name: quantize_weights(conv, activations[conv.input.name].scale)
-        for conv in convolutions
-    }
-    return QuantizedGraph(graph, activations, weights)
-
-
-def _chosen(graph: StepGraph, calibration: Calibration) -> dict[str, Affine]:
     fixed = _fixed_outputs(graph)
     activations: dict[str, Affine] = {}
-    free: dict[str, set[str]] = {}
     for group in tied_groups(graph):
         demanded = {fixed[name] for name in group if name in fixed}
         if len(demanded) > 1:
@@ -82,40 +66,12 @@ def _chosen(graph: StepGraph, calibration: Calibration) -> dict[str, Affine]:
         ranges = [calibration.ranges[name] for name in group]
         chosen = demanded.pop() if demanded else affine_of(_union(ranges))
         activations.update(dict.fromkeys(group, chosen))
-        if not set(fixed) & group:
-            free.update(dict.fromkeys(group, group))
-    while widened := _too_fine(graph, activations):
-        progressed = False
-        for name, scale in widened.items():
-            if name in free and activations[name].scale < scale:
-                wider = Affine(float(np.float32(scale)), activations[name].zero_point)
-                activations.update(dict.fromkeys(free[name], wider))
-                progressed = True
-        if not progressed:  # only fixed scales are left, which never lie far apart
-            break
-    return activations
-
-
-def _too_fine(graph: StepGraph, activations: dict[str, Affine]) -> dict[str, float]:
-    """Tensors of sums and products whose scale is too fine for its neighbours, and the least."""
-    least: dict[str, float] = {}
-
-    def require(name: str, scale: float) -> None:
-        if activations[name].scale < scale * (1.0 - 1e-6):
-            least[name] = max(scale, least.get(name, 0.0))
-
-    for operator in graph.operators:
-        if not isinstance(operator, Elementwise):
-            continue
-        names = operator.left.name, operator.right.name
-        left, right = (activations[name].scale for name in names)
-        if operator.kind == "mul":
-            require(operator.output.name, left * right / LARGEST_RATIO)
-            continue
-        require(operator.output.name, max(left, right) / LARGEST_RATIO)
-        for name in names:
-            require(name, activations[operator.output.name].scale * SMALLEST_ADDEND)
-    return least
+    convolutions = (operator for operator in graph.operators if isinstance(operator, Conv2d))
+    weights = {
+        conv.output.name: quantize_weights(conv, activations[conv.input.name].scale)
+        for conv in convolutions
+    }
+    return QuantizedGraph(graph, activations, weights)
 
 
 def affine_of(bounds: Range) -> Affine:

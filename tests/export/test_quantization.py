@@ -139,7 +139,6 @@ def test_a_channel_of_zeros_with_a_large_bias_keeps_its_bias() -> None:
 def test_a_dead_tensor_leaves_a_model_that_every_engine_loads(
     graph: StepGraph, calibration: Calibration, dead: str
 ) -> None:
-    """XNNPACK refuses sums of scales that lie too far apart."""
     ranges = {
         name: (0.0, 0.0) if name.startswith(dead) else bounds
         for name, bounds in calibration.ranges.items()
