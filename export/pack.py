@@ -1,0 +1,303 @@
+"""Packing: everything a firmware team needs, in one folder or zip that can be checked offline."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from export.pack_documents import licence, licences, readme
+from export.pack_golden import GoldenSignal, golden_files, held_out_signal
+from export.pack_sources import model_header, model_source, op_resolver
+from runtime.artefact import Artefact, load_artefact, sidecar_path, write_atomically
+from runtime.benchmark import BenchmarkUnavailable, measure_arena
+from runtime.figures import Figure, Provenance
+from runtime.pack import is_pack
+from runtime.pack_format import (
+    ARENA_FIGURE,
+    CONTRACT,
+    FIGURES,
+    MANIFEST,
+    MODEL_HEADER,
+    MODEL_SOURCE,
+    OP_RESOLVER,
+    Manifest,
+    PackFile,
+    Role,
+    archive,
+    arena_constant,
+    canonical_json,
+)
+from targets.catalog import list_targets
+from targets.errors import InputError
+from targets.fit import FitReport, fit_verdict
+from targets.schema import Target
+
+ZIP_SUFFIX = ".zip"
+_ROLES: dict[str, Role] = {
+    "c/": "source",
+    "golden/": "golden",
+    "fit/": "fit",
+    CONTRACT: "contract",
+    FIGURES: "figures",
+    "licences.json": "licence",
+    "LICENSE": "licence",
+    "README.md": "readme",
+}
+
+
+@dataclass(frozen=True)
+class PackSummary:
+    """What was written: its manifest, the verdict per target, and the arena to reserve.
+
+    ``arena_bytes`` includes the margin and is None where it could not be measured.
+    """
+
+    manifest: Manifest
+    fits: tuple[FitReport, ...]
+    arena_bytes: int | None
+
+
+def write_pack(
+    artefact: Artefact,
+    destination: Path,
+    *,
+    targets: Sequence[Target] | None = None,
+    figures: Sequence[Figure] = (),
+    signal: GoldenSignal | None = None,
+    data: str | None = None,
+) -> PackSummary:
+    """Write the pack of an artefact to a folder, or to a zip when the name ends in ``.zip``.
+
+    ``targets`` are those to judge, by default all; ``figures`` are added to what is counted here;
+    ``signal`` feeds the golden vectors, by default held-out noisy speech of ``data``. The same
+    inputs give the same bytes. Nothing is left behind when it fails, and what was there stays.
+
+    Raises InputError when ``destination`` holds anything that is not a pack, or the artefact
+    cannot be packed; EngineMissing without a reference engine for its format.
+    """
+    _check_destination(destination)
+    chosen = signal or held_out_signal(artefact.sidecar.contract, data)
+    golden, files = golden_files(artefact, chosen)
+    arena = _arena_figure(artefact)
+    arena_bytes = arena_constant(arena.value if arena else None)
+    reports = [_fit(target, artefact, arena) for target in targets or list_targets()]
+    has_sources = artefact.sidecar.target.startswith("tflite")
+    files |= _model_files(artefact)
+    if has_sources:
+        files |= _source_files(artefact, arena_bytes)
+    counted = [*_counted_figures(artefact), *([arena] if arena else [])]
+    names = {figure.name for figure in counted}
+    counted += [figure for figure in figures if figure.name not in names]
+    files |= {
+        CONTRACT: canonical_json(artefact.sidecar.contract),
+        FIGURES: canonical_json([figure.model_dump(mode="json") for figure in counted]),
+        "README.md": readme(
+            artefact.sidecar, golden.frames, golden.tolerance, has_sources=has_sources
+        ),
+        "LICENSE": licence(),
+        "licences.json": licences(artefact.sidecar),
+    }
+    files |= {f"fit/{report.target}.json": _report_json(report) for report in reports}
+    manifest = _manifest(artefact, files)
+    files[MANIFEST] = canonical_json(manifest)
+    if destination.suffix.lower() == ZIP_SUFFIX:
+        write_atomically(destination, archive(files))
+    else:
+        _write_folder(destination, files)
+    return PackSummary(manifest, tuple(reports), arena_bytes)
+
+
+def read_figures_file(path: Path) -> tuple[Figure, ...]:
+    """The figures in a JSON file: a list of them, or an object with such a list as ``figures``.
+
+    Raises InputError when there are none.
+    """
+    try:
+        record = json.loads(path.read_bytes())
+        listed = record["figures"] if isinstance(record, dict) else record
+        return tuple(Figure.model_validate(entry) for entry in listed)
+    except OSError as error:
+        raise InputError(f"Cannot read {path}.", hint="Name an existing file.") from error
+    except (ValidationError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"{path} holds no figures.", hint="`sordino profile --json` writes them."
+        ) from error
+
+
+def _check_destination(destination: Path) -> None:
+    if not destination.parent.is_dir():
+        raise InputError(f"There is no folder {destination.parent}.", hint="Create it first.")
+    if not destination.name:
+        raise InputError(f"{destination} names no pack.", hint="Give a new folder or .zip.")
+    as_zip = destination.suffix.lower() == ZIP_SUFFIX
+    if not destination.exists() and not destination.is_symlink():
+        return
+    if destination.is_dir() and not as_zip and not any(destination.iterdir()):
+        return
+    if destination.is_symlink() or destination.is_dir() == as_zip or not is_pack(destination):
+        raise InputError(
+            f"{destination} exists and is not a pack; it is left as it is.",
+            hint="Choose another name, or move it away.",
+        )
+
+
+def _model_files(artefact: Artefact) -> dict[str, bytes]:
+    """The artefact and, where it lies beside it, the ONNX model of the same checkpoint."""
+    files = {}
+    for chosen in (artefact, _onnx_sibling(artefact)):
+        if chosen is not None:
+            files[f"model/{chosen.path.name}"] = chosen.path.read_bytes()
+            beside = sidecar_path(chosen.path)
+            files[f"model/{beside.name}"] = beside.read_bytes()
+    return files
+
+
+def _onnx_sibling(artefact: Artefact) -> Artefact | None:
+    wanted = artefact.sidecar
+    if artefact.path.suffix == ".onnx":
+        return None
+    for path in sorted(artefact.path.parent.glob("*.onnx")):
+        try:
+            sibling = load_artefact(path)
+        except InputError:
+            continue
+        same = ("network", "contract", "provenance")
+        if all(getattr(sibling.sidecar, field) == getattr(wanted, field) for field in same):
+            return sibling
+    return None
+
+
+def _source_files(artefact: Artefact, arena_bytes: int | None) -> dict[str, bytes]:
+    return {
+        MODEL_SOURCE: model_source(artefact.path.read_bytes()),
+        MODEL_HEADER: model_header(artefact.sidecar, arena_bytes),
+        OP_RESOLVER: op_resolver(artefact.sidecar),
+    }
+
+
+def _arena_figure(artefact: Artefact) -> Figure | None:
+    """TFLM's arena without margin; None when it cannot be measured here."""
+    if not artefact.sidecar.target.startswith("tflite"):
+        return None
+    try:
+        measured = measure_arena(artefact)
+    except BenchmarkUnavailable:
+        return None
+    return Figure(
+        name=ARENA_FIGURE,
+        value=measured.total_bytes,
+        unit="bytes",
+        provenance=Provenance.SIMULATED,
+        tool=f"tflite-micro {metadata.version('tflite-micro')}",
+        conditions="64-bit host build, reference kernels, without margin; on a device about ±10 %",
+    )
+
+
+def _counted_figures(artefact: Artefact) -> list[Figure]:
+    sidecar, contract = artefact.sidecar, artefact.sidecar.contract
+    milliseconds = 1e3 / contract.sample_rate
+    counted = (
+        ("model_bytes", sidecar.model.bytes, "bytes"),
+        ("parameters", sidecar.network.parameters, "parameters"),
+        ("macs_per_step", sidecar.network.macs_per_step, "MACs"),
+        ("hop", contract.hop * milliseconds, "ms"),
+        ("algorithmic_delay", contract.algorithmic_delay * milliseconds, "ms"),
+    )
+    return [
+        Figure(name=name, value=value, unit=unit, provenance=Provenance.EXACT, tool="sordino")
+        for name, value, unit in counted
+    ]
+
+
+def _fit(target: Target, artefact: Artefact, arena: Figure | None) -> FitReport:
+    sidecar = artefact.sidecar
+    return fit_verdict(
+        target,
+        artefact_format=sidecar.target,
+        model_bytes=sidecar.model.bytes,
+        macs_per_step=sidecar.network.macs_per_step,
+        parameters=sidecar.network.parameters,
+        arena_bytes=None if arena is None else round(arena.value),
+        operators=sidecar.operators,
+        hop_samples=sidecar.contract.hop,
+        sample_rate=sidecar.contract.sample_rate,
+        algorithmic_delay=sidecar.contract.algorithmic_delay,
+    )
+
+
+def _report_json(report: FitReport) -> bytes:
+    return canonical_json({**report.model_dump(mode="json"), "verdict": report.verdict})
+
+
+def _manifest(artefact: Artefact, files: Mapping[str, bytes]) -> Manifest:
+    model, beside = f"model/{artefact.path.name}", f"model/{sidecar_path(artefact.path).name}"
+    try:
+        records = tuple(
+            PackFile(
+                path=path,
+                role=_role(path),
+                bytes=len(files[path]),
+                sha256=hashlib.sha256(files[path]).hexdigest(),
+            )
+            for path in sorted(files)
+        )
+        draft = Manifest(
+            name=artefact.sidecar.name,
+            target=artefact.sidecar.target,
+            model=model,
+            sidecar=beside,
+            tools=dict(artefact.sidecar.tools),
+            files=records,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(
+            f"{artefact.path.name} cannot be packed: {first['msg']} ({first.get('input')!r})."[
+                :300
+            ],
+            hint="Use letters, digits, points, hyphens and underscores in its names.",
+        ) from error
+    return draft.model_copy(update={"digest": draft.expected_digest()})
+
+
+def _role(path: str) -> Role:
+    if path.startswith("model/"):
+        return "sidecar" if path.endswith(".json") else "model"
+    folder, slash, _ = path.partition("/")
+    return _ROLES[folder + slash]
+
+
+def _write_folder(destination: Path, files: Mapping[str, bytes]) -> None:
+    """Build the folder under another name beside ``destination``, then put it in its place."""
+    building = destination.with_name(f".{destination.name}.{os.getpid()}.part")
+    replaced = destination.with_name(f".{destination.name}.{os.getpid()}.old")
+    try:
+        for path in _manifest_last(files):
+            target = building / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(files[path])
+        if destination.exists():
+            os.rename(destination, replaced)
+        os.rename(building, destination)
+    except BaseException:
+        if replaced.exists() and not destination.exists():
+            os.rename(replaced, destination)
+        raise
+    finally:
+        for leftover in (building, replaced):
+            if destination.exists() or leftover == building:
+                with suppress(FileNotFoundError):
+                    shutil.rmtree(leftover)
+
+
+def _manifest_last(files: Iterable[str]) -> list[str]:
+    return sorted(files, key=lambda path: (path == MANIFEST, path))
