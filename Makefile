@@ -47,5 +47,6 @@ ci:
 
 # Leaves runs/ alone: what was trained there may have taken hours.
 clean:
-	rm -rf "$(VENV)" build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	[ ! -f "$(VENV)/pyvenv.cfg" ] || rm -rf "$(VENV)"
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
