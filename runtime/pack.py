@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from runtime.artefact import GateResult
 from runtime.pack_checks import arena_figure, check_contents, read_figures
-from runtime.pack_format import MANIFEST, Manifest, arena_constant, archive, canonical_json
+from runtime.pack_format import MANIFEST, Manifest, archive, arena_constant, canonical_json
 from runtime.pack_reading import PackContents, read_pack
 from runtime.pack_replay import replay_in_child
 from targets.errors import InputError
