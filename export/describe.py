@@ -1,0 +1,124 @@
+"""The sidecar of a model file: all a denoiser needs to know, and where the file came from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib import metadata
+
+from distill.checkpoint import Checkpoint
+from export.calibration import Calibration
+from export.formats import SUFFIXES, Emitted
+from export.gates.onnx_structure import onnx_operator_counts
+from export.gates.tflite_file import read_model
+from export.material import Material
+from export.step_graph import StepGraph, Tensor
+from runtime.artefact import GateResult, ModelFile, Network, Sidecar, StateSpec, TensorSpec
+
+TOOLS = (
+    "sordino",
+    "torch",
+    "numpy",
+    "ai-edge-litert",
+    "flatbuffers",
+    "tflite-micro",
+    "onnx",
+    "onnxscript",
+    "onnxsim",
+    "onnxruntime",
+    "pesq",
+    "pystoi",
+)
+
+
+def describe(
+    checkpoint: Checkpoint,
+    graph: StepGraph,
+    emitted: Emitted,
+    material: Material,
+    calibration: Calibration | None,
+    gates: Sequence[GateResult] = (),
+    scores: dict[str, dict[str, float]] | None = None,
+) -> Sidecar:
+    """The sidecar of an emitted model; ``calibration`` only for a quantized one."""
+    record = checkpoint.record
+    name = f"{record.role}-{emitted.format}"
+    return Sidecar(
+        name=name,
+        target=emitted.format,
+        model=ModelFile(
+            file=name + SUFFIXES[emitted.format],
+            bytes=len(emitted.content),
+            sha256=hashlib.sha256(emitted.content).hexdigest(),
+        ),
+        contract=record.contract,
+        inputs=tuple(_spec(tensor, emitted) for tensor in graph.inputs),
+        outputs=tuple(_spec(tensor, emitted) for tensor in graph.outputs),
+        states=tuple(
+            StateSpec(name=state.name, input=state.input.name, output=state.output.name)
+            for state in graph.states
+        ),
+        network=Network(
+            preset=record.preset, parameters=graph.parameters, macs_per_step=graph.macs
+        ),
+        quantization={} if calibration is None else _quantization(calibration, material),
+        operators=_operators(emitted),
+        tools=_versions(),
+        provenance=_provenance(checkpoint, material),
+        gates=tuple(gates),
+        scores=scores or {},
+    )
+
+
+def _spec(tensor: Tensor, emitted: Emitted) -> TensorSpec:
+    if emitted.quantized is None:
+        return TensorSpec(name=tensor.name, shape=tensor.shape)
+    affine = emitted.quantized.activations[tensor.name]
+    return TensorSpec(
+        name=tensor.name,
+        shape=tensor.shape,
+        dtype="int8",
+        scale=affine.scale,
+        zero_point=affine.zero_point,
+    )
+
+
+def _quantization(calibration: Calibration, material: Material) -> dict[str, str | int | float]:
+    return {
+        "activations": "int8, per tensor, asymmetric",
+        "weights": "int8, per channel, symmetric, ±127",
+        "biases": "int32",
+        "ranges": "true minimum and maximum, states carried",
+        "calibration_data": material.source,
+        "calibration_frames": calibration.frames,
+        "calibration_sha256": calibration.sha256,
+    }
+
+
+def _operators(emitted: Emitted) -> dict[str, int]:
+    if emitted.format == "onnx-fp32":
+        return onnx_operator_counts(emitted.content)
+    return read_model(emitted.content).operator_counts()
+
+
+def _provenance(checkpoint: Checkpoint, material: Material) -> dict[str, str]:
+    licences = "; ".join(f"{name}: {count}" for name, count in material.licences.items())
+    return {
+        **checkpoint.record.provenance,
+        "checkpoint_sha256": checkpoint.sha256,
+        "export_data": material.source,
+        "export_data_sha256": material.fingerprint,
+        "export_data_synthetic": "yes" if material.synthetic else "no",
+        "export_data_licences": licences,
+    }
+
+
+def _versions() -> dict[str, str]:
+    """Package → version of every tool that is installed here."""
+    found = {}
+    for name in TOOLS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,55 @@
+"""Gate ``int8-versus-float``: quantization costs next to nothing that anybody can hear.
+
+Several measures together: PESQ alone has passed broken int8 models.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from export.quality import Comparison
+from runtime.artefact import GateResult
+from runtime.metrics import metric_versions
+
+NAME = "int8-versus-float"
+LEAST_SNR_DB = 15.0
+LARGEST_SI_SDR_DROP_DB = 0.5
+LARGEST_PESQ_DROP = 0.1
+LIMIT = (
+    f"SNR ≥ {LEAST_SNR_DB:g} dB, SI-SDR drop ≤ {LARGEST_SI_SDR_DROP_DB:g} dB and above noisy, "
+    f"PESQ drop ≤ {LARGEST_PESQ_DROP:g}"
+)
+
+
+def int8_versus_float(comparison: Comparison) -> GateResult:
+    """Judge a comparison on held-out mixtures. Unavailable where PESQ is not installed."""
+    findings: list[str] = []
+    parts = [f"SNR {comparison.snr_db:.1f} dB"]
+    if not comparison.snr_db >= LEAST_SNR_DB:
+        findings.append("the int8 output is far from the float output")
+    noisy, one, other = comparison.noisy, comparison.float32, comparison.int8
+    if noisy.si_sdr is None or one.si_sdr is None or other.si_sdr is None:
+        findings.append("SI-SDR could not be measured: the held-out speech is silent")
+    else:
+        drop = one.si_sdr - other.si_sdr
+        parts.append(f"SI-SDR {other.si_sdr:.2f} dB ({-drop:+.2f}, noisy {noisy.si_sdr:.2f})")
+        if not drop <= LARGEST_SI_SDR_DROP_DB:
+            findings.append("SI-SDR drops too far")
+        if not other.si_sdr > noisy.si_sdr:
+            findings.append("the int8 output is no better than the noisy input")
+    if one.pesq_wb is not None and other.pesq_wb is not None:
+        drop = one.pesq_wb - other.pesq_wb
+        parts.append(f"PESQ {other.pesq_wb:.2f} ({-drop:+.2f})")
+        if not drop <= LARGEST_PESQ_DROP:
+            findings.append("PESQ drops too far")
+    missing = metric_versions()["pesq"] == "not installed"
+    verdict: Literal["pass", "fail", "unavailable"] = "unavailable" if missing else "pass"
+    if missing:
+        parts.append("PESQ not installed")
+    return GateResult(
+        name=NAME,
+        measured=", ".join(parts),
+        limit=LIMIT,
+        verdict="fail" if findings else verdict,
+        detail="; ".join(findings) or f"means over {comparison.items} held-out mixtures",
+    )

@@ -1,0 +1,190 @@
+"""The way of an export: checkpoint → step graph → calibration → files → gates → artefacts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from distill.checkpoint import Checkpoint
+from distill.corpus import SAMPLE_RATE, open_corpus
+from export.calibration import Calibration, calibrate
+from export.describe import describe
+from export.formats import Emitted, Format, known_formats
+from export.lowering import lower
+from export.material import Material, gather
+from export.onnx import write_onnx
+from export.publish import check_writable, publish
+from export.quality import FloatQuality, compare_int8, float_quality
+from export.quantization import quantize_graph
+from export.step_graph import StepGraph
+from export.tflite import write_float, write_int8
+from export.verify import Features, probe_features, verify_file, verify_network, verify_parity
+from runtime.artefact import Artefact, GateResult, Sidecar, sidecar_path
+from runtime.engines import engine_from_bytes
+from targets.errors import GateFailed, InputError
+
+Progress = Callable[[str, float], None]
+
+
+class ExportRejected(GateFailed):
+    """A gate failed, so nothing was written. ``sidecars`` hold what every gate measured."""
+
+    def __init__(self, sidecars: Sequence[Sidecar]) -> None:
+        self.sidecars = tuple(sidecars)
+        failed = {
+            gate.name: gate
+            for sidecar in sidecars
+            for gate in sidecar.gates
+            if gate.verdict == "fail"
+        }
+        findings = "; ".join(
+            f"{gate.name}: {gate.measured} (limit: {gate.limit})" for gate in failed.values()
+        )
+        super().__init__(
+            f"The export was rejected. {findings}.",
+            hint="Nothing was written. Train longer, or look at the gates' details with --json.",
+        )
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A model that passed its gates, with the sidecar that is to lie beside it."""
+
+    emitted: Emitted
+    sidecar: Sidecar
+
+
+def export_checkpoint(
+    checkpoint: Checkpoint,
+    targets: Sequence[str],
+    output: Path,
+    data: str | None = None,
+    progress: Progress | None = None,
+) -> list[Artefact]:
+    """Export a network to ``targets`` (see ``FORMATS``), verify, and write to ``output``.
+
+    ``data`` is a corpus for calibration and held-out mixtures; by default the one the checkpoint
+    was trained on. ``progress`` hears what is being done and the fraction behind us.
+    Raises InputError for an unknown target, missing data or an output that cannot be written,
+    and :class:`ExportRejected` when a gate fails; then ``output`` is as it was before. A gate that
+    could not run does not stop the export: look for the verdict ``unavailable`` in the sidecars.
+    """
+    formats = known_formats(targets)
+    check_writable(output)
+    report = progress or _silent
+    report("reading data", 0.0)
+    material = gather(open_corpus(data if data is not None else checkpoint.record.data))
+    verified = verified_models(checkpoint, formats, material, report)
+    report("writing", 0.99)
+    return write_artefacts(verified, output)
+
+
+def verified_models(
+    checkpoint: Checkpoint, formats: Sequence[Format], material: Material, progress: Progress
+) -> list[Verified]:
+    """Emit and verify every format in memory. Raises :class:`ExportRejected`."""
+    contract, network = checkpoint.record.contract, checkpoint.network
+    if contract.sample_rate != SAMPLE_RATE or contract.bins != network.config.bins:
+        raise InputError(
+            "The checkpoint's contract does not fit its network or the corpora (16 kHz).",
+            hint="Distil the network again with one of the built-in recipes.",
+        )
+    progress("lowering", 0.1)
+    graph = lower(network)
+    probe = probe_features(contract, [item.noisy for item in material.held_out])
+    calibration, emitted = _emit(checkpoint, graph, formats, material, progress)
+    progress("verifying the network", 0.45)
+    shared = verify_network(network, graph, probe)
+    floats = {model.format: model.content for model in emitted if model.quantized is None}
+    floats.setdefault("tflite-fp32", write_float(graph))
+    shared.append(verify_parity(network, graph, floats, probe))
+    progress("scoring", 0.55)
+    reference = float_quality(graph, contract, material.held_out)
+    verified = []
+    for index, model in enumerate(emitted):
+        progress(f"verifying {model.format}", 0.7 + 0.28 * index / len(emitted))
+        draft = describe(
+            checkpoint,
+            graph,
+            model,
+            material,
+            calibration if model.quantized is not None else None,
+            shared,
+            reference.scores(),
+        )
+        verified.append(_verified(model, graph, draft, probe, reference, material))
+    if any(gate.verdict == "fail" for model in verified for gate in model.sidecar.gates):
+        raise ExportRejected([model.sidecar for model in verified])
+    return verified
+
+
+def write_artefacts(verified: Sequence[Verified], output: Path) -> list[Artefact]:
+    """Write models, each followed by its sidecar: all of them, or none."""
+    files = []
+    for model in verified:
+        name = model.sidecar.model.file
+        text = model.sidecar.model_dump_json(by_alias=True, indent=2) + "\n"
+        files += [(name, model.emitted.content), (sidecar_path(Path(name)).name, text.encode())]
+    publish(output, files)
+    return [
+        Artefact(path=output / model.sidecar.model.file, sidecar=model.sidecar)
+        for model in verified
+    ]
+
+
+def unavailable_gates(artefacts: Sequence[Artefact]) -> list[GateResult]:
+    """The gates that could not run here, each once."""
+    gates = (gate for artefact in artefacts for gate in artefact.sidecar.gates)
+    return list({gate.name: gate for gate in gates if gate.verdict == "unavailable"}.values())
+
+
+def _emit(
+    checkpoint: Checkpoint,
+    graph: StepGraph,
+    formats: Sequence[Format],
+    material: Material,
+    progress: Progress,
+) -> tuple[Calibration | None, list[Emitted]]:
+    calibration = None
+    emitted = []
+    for name in formats:
+        match name:
+            case "tflite-int8":
+                calibration = calibrate(
+                    graph,
+                    checkpoint.record.contract,
+                    material.calibration,
+                    lambda done: progress("calibrating", 0.1 + 0.15 * done),
+                )
+                quantized = quantize_graph(graph, calibration)
+                emitted.append(Emitted(name, write_int8(quantized), quantized))
+            case "tflite-fp32":
+                emitted.append(Emitted(name, write_float(graph)))
+            case "onnx-fp32":
+                progress("tracing ONNX", 0.25)
+                emitted.append(Emitted(name, write_onnx(checkpoint.network, graph)))
+    return calibration, emitted
+
+
+def _verified(
+    model: Emitted,
+    graph: StepGraph,
+    draft: Sidecar,
+    probe: Features,
+    reference: FloatQuality,
+    material: Material,
+) -> Verified:
+    """Run the gates on one file and complete its sidecar with them."""
+    comparison = None
+    scores = draft.scores
+    if model.quantized is not None:
+        engine = engine_from_bytes("litert-reference", model.content)
+        comparison = compare_int8(reference, draft, engine, material.held_out)
+        scores = comparison.scores()
+    gates = (*draft.gates, *verify_file(model, graph, draft, probe, comparison))
+    return Verified(model, draft.model_copy(update={"gates": gates, "scores": scores}))
+
+
+def _silent(stage: str, fraction: float) -> None:
+    """The progress of a caller who does not want to know."""

@@ -1,0 +1,98 @@
+"""Which gates an export must pass: on the network, on the float files, on each file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from distill.unet import UNet
+from export.calibration import stack_features
+from export.executor import StepExecutor
+from export.formats import Emitted, Format
+from export.gates.bit_exact import bit_exact
+from export.gates.causality import causality
+from export.gates.fidelity import int8_versus_float
+from export.gates.no_float_weights import no_float_weights
+from export.gates.onnx_structure import onnx_structure
+from export.gates.parity import parity
+from export.gates.recurrence import Runner
+from export.gates.responds import responds
+from export.gates.scale_floor import scale_floor
+from export.gates.sequence import sequence_equals_step
+from export.gates.structure import structure
+from export.material import Signal
+from export.quality import Comparison
+from export.step_graph import StepGraph
+from runtime.artefact import GateResult, Sidecar
+from runtime.engines import engine_from_bytes
+from runtime.stepper import quantize, zero_of
+from runtime.stft import StftContract, features
+
+PARITY_FRAMES = 1_000
+BIT_EXACT_FRAMES = 300
+RESPONSE_FRAMES = 60
+FLOAT_ENGINES: dict[Format, str] = {"tflite-fp32": "litert", "onnx-fp32": "onnxruntime"}
+
+Features = npt.NDArray[np.float32]
+
+
+def probe_features(contract: StftContract, signals: Sequence[Signal]) -> Features:
+    """Features ``[PARITY_FRAMES, bins, 3]`` of real signals, repeated if they are too short."""
+    joined = stack_features(contract, signals).reshape(-1, contract.bins, 3)
+    return np.resize(joined, (PARITY_FRAMES, contract.bins, 3))
+
+
+def verify_network(network: UNet, graph: StepGraph, probe: Features) -> list[GateResult]:
+    """Gates on the torch network itself."""
+    return [sequence_equals_step(network, graph, probe), causality(network, graph)]
+
+
+def verify_parity(
+    network: UNet, graph: StepGraph, files: Mapping[Format, bytes], probe: Features
+) -> GateResult:
+    """One gate over all float files and the numpy executor."""
+    runners: dict[str, Runner] = {"step graph": StepExecutor(graph)}
+    for name, content in files.items():
+        runners[name] = engine_from_bytes(FLOAT_ENGINES[name], content)
+    return parity(network, graph, runners, probe)
+
+
+def verify_file(
+    emitted: Emitted,
+    graph: StepGraph,
+    sidecar: Sidecar,
+    probe: Features,
+    comparison: Comparison | None,
+) -> list[GateResult]:
+    """Gates on the bytes of one file; ``comparison`` is that of an int8 one."""
+    moved = _responds(emitted, sidecar, probe)
+    if emitted.format == "onnx-fp32":
+        return [onnx_structure(emitted.content, graph), moved]
+    gates = [structure(emitted.content, graph), moved]
+    if emitted.quantized is None:
+        return gates
+    stored = quantize(probe[:BIT_EXACT_FRAMES], sidecar.inputs[0])
+    gates += [
+        scale_floor(emitted.content),
+        no_float_weights(emitted.content),
+        bit_exact(emitted.content, stored),
+    ]
+    if comparison is not None:
+        gates.append(int8_versus_float(comparison))
+    return gates
+
+
+def _responds(emitted: Emitted, sidecar: Sidecar, probe: Features) -> GateResult:
+    name = FLOAT_ENGINES.get(emitted.format, "litert-reference")
+    contract = sidecar.contract
+    silent = features(contract, np.zeros((RESPONSE_FRAMES, contract.frequencies), np.complex64))
+    entry = sidecar.inputs[0]
+    return responds(
+        engine_from_bytes(name, emitted.content),
+        quantize(probe[:RESPONSE_FRAMES], entry),
+        quantize(silent, entry),
+        [zero_of(spec) for spec in sidecar.inputs[1:]],
+        [spec.name for spec in sidecar.outputs],
+    )
