@@ -1,1 +1,1 @@
-"""How audio flows through an artefact: STFT contract, engines, denoiser, benchmarks, metrics, packs."""
+"""How audio flows through an artefact: STFT, engines, denoiser, benchmarks, metrics, packs."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runtime.stft import StftContract
 from targets.errors import InputError
 
-SCHEMA = "sordino-artefact/1"
+SCHEMA: Final = "sordino-artefact/1"
 Dtype = Literal["float32", "int8", "int16"]
 
 

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 MIN_RATE, MAX_RATE = 1_000, 768_000  # Hz; outside it a header is damaged rather than unusual
 RIFF_LIMIT = 2**32 - 2**20  # bytes a plain WAV can hold, with room for its header
 FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}  # suffix → container to write
+# Subtypes written as the source has them; any other becomes the default of its container.
+KEPT_SUBTYPES = {
+    "WAV": ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"),
+    "FLAC": ("PCM_S8", "PCM_16", "PCM_24"),
+    "OGG": ("VORBIS", "OPUS"),
+}
 DEFAULT_SUBTYPES = {"WAV": "PCM_16", "FLAC": "PCM_16", "OGG": "VORBIS"}
 BYTES_PER_SAMPLE = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "DOUBLE": 8}
 # Subtypes of more than 16 bits, for which FLAC has 24.
@@ -284,8 +290,6 @@ def output_format(destination: Path, source: AudioInfo) -> tuple[str, str]:
 
     Raises InputError for a suffix that is not written.
     """
-    import soundfile
-
     container = FORMATS.get(destination.suffix.lower())
     if container is None:
         raise InputError(
@@ -293,7 +297,7 @@ def output_format(destination: Path, source: AudioInfo) -> tuple[str, str]:
             hint=f"End the output in one of {', '.join(FORMATS)}.",
         )
     subtype = source.subtype
-    if not soundfile.check_format(container, subtype):
+    if subtype not in KEPT_SUBTYPES[container]:
         wide = container == "FLAC" and subtype in WIDE_SUBTYPES
         subtype = "PCM_24" if wide else DEFAULT_SUBTYPES[container]
     if container == "WAV":

@@ -131,7 +131,6 @@ def _denoise_pipe(
 ) -> None:
     from runtime.live import denoise_pipe
 
-    source, destination = click.get_binary_stream("stdin"), click.get_binary_stream("stdout")
     if sys.stdin.isatty():
         raise InputError(
             "A live pipe reads raw PCM from stdin, which is a terminal here.",
@@ -139,8 +138,8 @@ def _denoise_pipe(
         )
     summary = denoise_pipe(
         artefact,
-        source,
-        destination,
+        sys.stdin.buffer,
+        sys.stdout.buffer,
         engine_name=engine,
         channels=channels,
         attenuation_limit_db=limit_db,

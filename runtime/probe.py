@@ -105,7 +105,8 @@ def probe_memory(model: Path, engine_name: str) -> dict[str, Any]:
     artefact = load_artefact(model)
     hops = probe_signal(artefact.sidecar.contract)[:MEMORY_STEPS]
     empty = _memory("VmRSS")
-    importlib.import_module(ENGINES[engine_name].module)
+    for module in ENGINES[engine_name].modules:
+        importlib.import_module(module)
     before = _memory("VmRSS")
     try:
         Path("/proc/self/clear_refs").write_text(CLEAR_PEAK)

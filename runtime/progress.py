@@ -52,4 +52,5 @@ class ProgressBar:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        if self._progress.live.is_started:  # stopping one that is not writes an empty line
+            self._progress.stop()

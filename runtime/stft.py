@@ -118,12 +118,12 @@ class StreamingSynthesiser:
     def __init__(self, contract: StftContract) -> None:
         self._contract = contract
         self._window = contract.window_values()
-        self._overlap = np.zeros(contract.output_delay, dtype=np.float32)
+        self._overlap: FloatArray = np.zeros(contract.output_delay, dtype=np.float32)
 
     def push(self, spectrum: ComplexArray) -> FloatArray:
         hop = self._contract.hop
-        block = np.fft.irfft(spectrum, self._contract.fft_size) / self._contract.scale
-        block = (block * self._window).astype(np.float32)
+        wave = np.fft.irfft(spectrum, self._contract.fft_size) / self._contract.scale
+        block: FloatArray = (wave * self._window).astype(np.float32)
         out = self._overlap + block[:hop]
         self._overlap = block[hop:]
         return out

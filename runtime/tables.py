@@ -53,7 +53,7 @@ def _figure_table(profile: Profile) -> Table:
             continue
         value = format_value(figure)
         if share := shares.get(figure.name):
-            value += f" ({format_value(share)} of a hop)"
+            value += f" ({format_value(share)} of hop)"
         source = "; ".join(filter(None, (figure.tool, figure.conditions)))
         note = notes.setdefault(source, len(notes) + 1)
         table.add_row(escape(figure.name), value, figure.provenance.value, str(note))

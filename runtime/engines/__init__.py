@@ -42,11 +42,11 @@ class EngineMissing(InputError):
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What an engine is: the model suffix it runs, and the module and package that bring it."""
+    """What an engine is: the model suffix it runs and the package that brings it."""
 
     name: str
     suffix: str
-    module: str
+    modules: tuple[str, ...]  # imported on opening a model
     distribution: str
     install: str
     summary: str
@@ -58,7 +58,7 @@ ENGINES: dict[str, EngineInfo] = {
         EngineInfo(
             "onnxruntime",
             ".onnx",
-            "onnxruntime",
+            ("onnxruntime",),
             "onnxruntime",
             "pip install onnxruntime",
             "runs .onnx",
@@ -66,7 +66,7 @@ ENGINES: dict[str, EngineInfo] = {
         EngineInfo(
             "litert",
             ".tflite",
-            "ai_edge_litert.interpreter",
+            ("ai_edge_litert.interpreter",),
             "ai-edge-litert",
             "pip install ai-edge-litert",
             "runs .tflite, fast (XNNPACK)",
@@ -74,7 +74,7 @@ ENGINES: dict[str, EngineInfo] = {
         EngineInfo(
             "litert-reference",
             ".tflite",
-            "ai_edge_litert.interpreter",
+            ("ai_edge_litert.interpreter",),
             "ai-edge-litert",
             "pip install ai-edge-litert",
             "runs .tflite, the oracle for int8",
@@ -82,7 +82,7 @@ ENGINES: dict[str, EngineInfo] = {
         EngineInfo(
             "tflm",
             ".tflite",
-            "tflite_micro",
+            ("tflite_micro", "ai_edge_litert.interpreter"),
             "tflite-micro",
             "pip install 'sordino[export]' (Linux on x86-64 only)",
             "runs .tflite as firmware would",

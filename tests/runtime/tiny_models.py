@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +67,7 @@ def onnx_bytes(contract: StftContract, kernel: Kernel) -> bytes:
     ]
     weight = np.ascontiguousarray(kernel.weight.transpose(0, 3, 1, 2))
 
-    def value(name: str, channels: int) -> object:
+    def value(name: str, channels: int) -> Any:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, bins, channels])
 
     graph = helper.make_graph(
