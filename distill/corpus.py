@@ -264,7 +264,7 @@ def open_corpus(data: str | Path | None, *, cache_bytes: int = DEFAULT_CACHE_BYT
 
         return Corpus("demo", demo_clips(), synthetic=True, cache_bytes=cache_bytes)
     path = Path(data)
-    if path.is_file() and path.suffix == ".json":
+    if path.is_file() and path.suffix != ".csv":
         from distill.manifest import manifest_clips
 
         return Corpus(path.stem, manifest_clips(path), cache_bytes=cache_bytes)
