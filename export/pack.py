@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -18,11 +17,9 @@ from export.pack_documents import licence, licences, readme
 from export.pack_golden import GoldenSignal, golden_files, held_out_signal
 from export.pack_sources import model_header, model_source, op_resolver
 from runtime.artefact import Artefact, load_artefact, sidecar_path, write_atomically
-from runtime.benchmark import BenchmarkUnavailable, measure_arena
-from runtime.figures import Figure, Provenance
+from runtime.figures import ARENA_FIGURE, Figure
 from runtime.pack import is_pack
 from runtime.pack_format import (
-    ARENA_FIGURE,
     CONTRACT,
     FIGURES,
     MANIFEST,
@@ -36,12 +33,14 @@ from runtime.pack_format import (
     arena_constant,
     canonical_json,
 )
+from runtime.profile import arena_figures, exact_figures, judge_fit
 from targets.catalog import list_targets
 from targets.errors import InputError
-from targets.fit import FitReport, fit_verdict
+from targets.fit import FitReport
 from targets.schema import Target
 
 ZIP_SUFFIX = ".zip"
+CHECKPOINT = "checkpoint_sha256"  # in the provenance of a sidecar
 _ROLES: dict[str, Role] = {
     "c/": "source",
     "golden/": "golden",
@@ -77,7 +76,7 @@ def write_pack(
 ) -> PackSummary:
     """Write the pack of an artefact to a folder, or to a zip when the name ends in ``.zip``.
 
-    ``targets`` are those to judge, by default all; ``figures`` are added to what is counted here;
+    ``targets`` are those to judge, by default all; ``figures`` are added to those known here;
     ``signal`` feeds the golden vectors, by default held-out noisy speech of ``data``. The same
     inputs give the same bytes. Nothing is left behind when it fails, and what was there stays.
 
@@ -87,19 +86,19 @@ def write_pack(
     _check_destination(destination)
     chosen = signal or held_out_signal(artefact.sidecar.contract, data)
     golden, files = golden_files(artefact, chosen)
-    arena = _arena_figure(artefact)
+    known = [*exact_figures(artefact.sidecar), *arena_figures(artefact)[0]]
+    arena = next((figure for figure in known if figure.name == ARENA_FIGURE), None)
     arena_bytes = arena_constant(arena.value if arena else None)
-    reports = [_fit(target, artefact, arena) for target in targets or list_targets()]
+    reports = [judge_fit(artefact.sidecar, each, arena) for each in targets or list_targets()]
     has_sources = artefact.sidecar.target.startswith("tflite")
     files |= _model_files(artefact)
     if has_sources:
         files |= _source_files(artefact, arena_bytes)
-    counted = [*_counted_figures(artefact), *([arena] if arena else [])]
-    names = {figure.name for figure in counted}
-    counted += [figure for figure in figures if figure.name not in names]
+    names = {figure.name for figure in known}
+    known += [figure for figure in figures if figure.name not in names]
     files |= {
         CONTRACT: canonical_json(artefact.sidecar.contract),
-        FIGURES: canonical_json([figure.model_dump(mode="json") for figure in counted]),
+        FIGURES: canonical_json([figure.model_dump(mode="json") for figure in known]),
         "README.md": readme(
             artefact.sidecar, golden.frames, golden.tolerance, has_sources=has_sources
         ),
@@ -170,8 +169,9 @@ def _onnx_sibling(artefact: Artefact) -> Artefact | None:
             sibling = load_artefact(path)
         except InputError:
             continue
-        same = ("network", "contract", "provenance")
-        if all(getattr(sibling.sidecar, field) == getattr(wanted, field) for field in same):
+        stated = sibling.sidecar
+        same_student = stated.network == wanted.network and stated.contract == wanted.contract
+        if same_student and stated.provenance.get(CHECKPOINT) == wanted.provenance.get(CHECKPOINT):
             return sibling
     return None
 
@@ -182,56 +182,6 @@ def _source_files(artefact: Artefact, arena_bytes: int | None) -> dict[str, byte
         MODEL_HEADER: model_header(artefact.sidecar, arena_bytes),
         OP_RESOLVER: op_resolver(artefact.sidecar),
     }
-
-
-def _arena_figure(artefact: Artefact) -> Figure | None:
-    """TFLM's arena without margin; None when it cannot be measured here."""
-    if not artefact.sidecar.target.startswith("tflite"):
-        return None
-    try:
-        measured = measure_arena(artefact)
-    except BenchmarkUnavailable:
-        return None
-    return Figure(
-        name=ARENA_FIGURE,
-        value=measured.total_bytes,
-        unit="bytes",
-        provenance=Provenance.SIMULATED,
-        tool=f"tflite-micro {metadata.version('tflite-micro')}",
-        conditions="64-bit host build, reference kernels, without margin; on a device about ±10 %",
-    )
-
-
-def _counted_figures(artefact: Artefact) -> list[Figure]:
-    sidecar, contract = artefact.sidecar, artefact.sidecar.contract
-    milliseconds = 1e3 / contract.sample_rate
-    counted = (
-        ("model_bytes", sidecar.model.bytes, "bytes"),
-        ("parameters", sidecar.network.parameters, "parameters"),
-        ("macs_per_step", sidecar.network.macs_per_step, "MACs"),
-        ("hop", contract.hop * milliseconds, "ms"),
-        ("algorithmic_delay", contract.algorithmic_delay * milliseconds, "ms"),
-    )
-    return [
-        Figure(name=name, value=value, unit=unit, provenance=Provenance.EXACT, tool="sordino")
-        for name, value, unit in counted
-    ]
-
-
-def _fit(target: Target, artefact: Artefact, arena: Figure | None) -> FitReport:
-    sidecar = artefact.sidecar
-    return fit_verdict(
-        target,
-        artefact_format=sidecar.target,
-        model_bytes=sidecar.model.bytes,
-        macs_per_step=sidecar.network.macs_per_step,
-        parameters=sidecar.network.parameters,
-        arena_bytes=None if arena is None else round(arena.value),
-        operators=sidecar.operators,
-        hop_samples=sidecar.contract.hop,
-        sample_rate=sidecar.contract.sample_rate,
-        algorithmic_delay=sidecar.contract.algorithmic_delay,
-    )
 
 
 def _report_json(report: FitReport) -> bytes:

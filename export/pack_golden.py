@@ -28,7 +28,7 @@ class GoldenSignal:
 
 
 def held_out_signal(contract: StftContract, data: str | None) -> GoldenSignal:
-    """A mixture from the test split of a corpus, by default the embedded demo corpus."""
+    """A mixture no training saw, by default from the embedded demo corpus."""
     from distill.corpus import SAMPLE_RATE, open_corpus
     from distill.mixing import evaluation_items
 
@@ -39,10 +39,10 @@ def held_out_signal(contract: StftContract, data: str | None) -> GoldenSignal:
         )
     corpus = open_corpus(data)
     seconds = FRAMES * contract.hop / contract.sample_rate
-    item = evaluation_items(corpus, "test", 1, seconds, SEED)[0]
+    item = evaluation_items(corpus, corpus.held_out, 1, seconds, SEED)[0]
     kind = "synthetic, " if corpus.synthetic else ""
     description = (
-        f"{corpus.name} corpus, test split, {kind}{item.speech} in {item.noise} "
+        f"{corpus.name} corpus, {corpus.held_out} split, {kind}{item.speech} in {item.noise} "
         f"at {item.snr_db:.1f} dB"
     )
     return GoldenSignal(item.noisy, description)

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+ARENA_FIGURE = "TFLM arena"  # measured, in bytes, without margin
+
 
 class Provenance(StrEnum):
     """How a number was obtained. Classes never share a column untagged."""

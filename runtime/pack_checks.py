@@ -11,9 +11,8 @@ from typing import NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from runtime.artefact import Sidecar
-from runtime.figures import Figure
+from runtime.figures import ARENA_FIGURE, Figure
 from runtime.pack_format import (
-    ARENA_FIGURE,
     CONTRACT,
     FIGURES,
     GOLDEN,

@@ -23,7 +23,6 @@ MODEL_SOURCE = "c/model_data.c"
 MODEL_HEADER = "c/model_data.h"
 OP_RESOLVER = "c/op_resolver.inc"
 GOLDEN = "golden/golden.json"
-ARENA_FIGURE = "tflm_arena"
 
 LARGEST_FILE = 64 << 20  # bytes; models of this project are below 4 MiB
 LARGEST_PACK = 128 << 20

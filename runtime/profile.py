@@ -18,7 +18,7 @@ from runtime.benchmark import (
 )
 from runtime.doctor import installed_version
 from runtime.engines import ENGINES, engine_name, missing
-from runtime.figures import Figure, Provenance
+from runtime.figures import ARENA_FIGURE, Figure, Provenance
 from targets.fit import FitReport, arena_with_margin, fit_verdict
 from targets.schema import Target
 
@@ -69,16 +69,16 @@ def profile_artefact(
     unknown or unsuitable engine; one that is not installed becomes ``unavailable``.
     """
     names = tuple(dict.fromkeys(engine_name(artefact, name) for name in engines or (None,)))
-    figures = _counted(artefact.sidecar)
+    figures = exact_figures(artefact.sidecar)
     unavailable: list[Unavailable] = []
     for measured, lacking in (
         _latencies(artefact, names, seconds),
         _memory(artefact, names),
-        _arena(artefact),
+        arena_figures(artefact),
     ):
         figures += measured
         unavailable += lacking
-    arena = next((figure for figure in figures if figure.name == "TFLM arena"), None)
+    arena = next((figure for figure in figures if figure.name == ARENA_FIGURE), None)
     return Profile(
         artefact=artefact.path.name,
         format=artefact.sidecar.target,
@@ -87,14 +87,14 @@ def profile_artefact(
         figures=tuple(figures),
         unavailable=tuple(unavailable),
         operators=dict(sorted(artefact.sidecar.operators.items())),
-        fit=_fit(artefact.sidecar, target, arena) if target is not None else None,
+        fit=judge_fit(artefact.sidecar, target, arena) if target is not None else None,
     )
 
 
 _Result = tuple[list[Figure], list[Unavailable]]
 
 
-def _counted(sidecar: Sidecar) -> list[Figure]:
+def exact_figures(sidecar: Sidecar) -> list[Figure]:
     """Figures that follow from the file and its sidecar."""
     contract, network = sidecar.contract, sidecar.network
     steps_per_second = contract.sample_rate / contract.hop
@@ -214,8 +214,9 @@ def _memory(artefact: Artefact, names: Sequence[str]) -> _Result:
     return figures, unavailable
 
 
-def _arena(artefact: Artefact) -> _Result:
-    name = "TFLM arena"
+def arena_figures(artefact: Artefact) -> tuple[list[Figure], list[Unavailable]]:
+    """TFLM's arena as measured and as recommended, or why it is not known here."""
+    name = ARENA_FIGURE
     info = ENGINES["tflm"]
     if artefact.path.suffix.lower() != info.suffix:
         return [], [Unavailable(name=name, reason=f"TFLM runs {info.suffix} models only.")]
@@ -246,7 +247,8 @@ def _arena(artefact: Artefact) -> _Result:
     return [measured, recommended], []
 
 
-def _fit(sidecar: Sidecar, target: Target, arena: Figure | None) -> FitReport:
+def judge_fit(sidecar: Sidecar, target: Target, arena: Figure | None) -> FitReport:
+    """The fit verdict of an artefact; ``arena`` is its measured arena, None when unknown."""
     contract = sidecar.contract
     return fit_verdict(
         target,

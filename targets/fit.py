@@ -11,7 +11,7 @@ from targets.catalog import BUILTIN, Origin, load_target, origin_of
 from targets.schema import Target
 
 Verdict = Literal["fits", "does not fit", "unknown"]
-Basis = Literal["exact", "simulated", "modelled", "measured-device", "none"]
+Basis = Literal["exact", "measured-host", "modelled", "measured-device", "none"]
 
 CPU_SHARE = 0.8  # of a hop; the rest is for the front end and the firmware around it
 ARENA_MARGIN_BYTES = 2048
@@ -150,7 +150,7 @@ def _ram_line(target: Target, arena_bytes: int | None) -> FitLine:
         )
     note = "arena with margin, measured on a 64-bit host, without kernel scratch and stack"
     needs = arena_with_margin(arena_bytes)
-    return _bytes_line("RAM", needs, target.figures.ram_bytes, "simulated", note)
+    return _bytes_line("RAM", needs, target.figures.ram_bytes, "measured-host", note)
 
 
 def _bytes_line(budget: str, needs: int, offers: int | None, basis: Basis, note: str) -> FitLine:

@@ -14,15 +14,16 @@ from click.testing import CliRunner
 
 import export.pack
 import export.pack_golden
+import runtime.profile
 from export.pack import read_figures_file, write_pack
 from export.pack_cli import pack as pack_command
 from export.pack_golden import GoldenSignal
 from runtime.artefact import Artefact, StateSpec, sidecar_path
 from runtime.benchmark import Arena, BenchmarkUnavailable
 from runtime.engines import EngineMissing
-from runtime.figures import Figure, Provenance
+from runtime.figures import ARENA_FIGURE, Figure, Provenance
 from runtime.pack import verify_pack
-from runtime.pack_format import ARENA_FIGURE, MANIFEST, MODEL_HEADER, MODEL_SOURCE
+from runtime.pack_format import MANIFEST, MODEL_HEADER, MODEL_SOURCE
 from targets.catalog import load_target
 from targets.errors import InputError
 from tests.runtime.packs import CONTRACT, files_of, noise
@@ -40,7 +41,7 @@ def artefact(tmp_path: Path) -> Artefact:
 def _fixed_arena(monkeypatch: pytest.MonkeyPatch) -> None:
     """One measurement is enough for all tests but the one that undoes this."""
     fixed = Arena(total_bytes=5000, head_bytes=4000, tail_bytes=1000)
-    monkeypatch.setattr(export.pack, "measure_arena", lambda artefact: fixed)
+    monkeypatch.setattr(runtime.profile, "measure_arena", lambda artefact: fixed)
 
 
 def _altered(artefact: Artefact, **changes: object) -> Artefact:
@@ -102,7 +103,7 @@ def test_the_arena_is_measured_in_tflm(
     summary = write_pack(artefact, tmp_path / "pack", signal=noise())
     figures = json.loads((tmp_path / "pack" / "figures.json").read_bytes())
     arena = next(figure for figure in figures if figure["name"] == ARENA_FIGURE)
-    assert arena["provenance"] == "simulated"
+    assert arena["provenance"] == "measured-host"
     assert summary.arena_bytes is not None
     assert summary.arena_bytes >= arena["value"] + 2048
 
@@ -113,7 +114,7 @@ def test_an_unknown_arena_is_said_and_left_out(
     def refuse(artefact: Artefact) -> None:
         raise BenchmarkUnavailable("tflite-micro is missing")
 
-    monkeypatch.setattr(export.pack, "measure_arena", refuse)
+    monkeypatch.setattr(runtime.profile, "measure_arena", refuse)
     summary = write_pack(artefact, tmp_path / "pack", signal=noise())
     assert summary.arena_bytes is None
     assert "#define SORDINO_ARENA_BYTES" not in (tmp_path / "pack" / MODEL_HEADER).read_text()
@@ -174,7 +175,7 @@ def test_the_onnx_of_the_same_student_comes_along(artefact: Artefact, tmp_path: 
     sibling = write_artefact(artefact.path.parent, "onnx-fp32", contract=CONTRACT)
     write_pack(artefact, tmp_path / "with", signal=noise())
     assert f"model/{sibling.path.name}" in files_of(tmp_path / "with")
-    _altered(sibling, provenance={"checkpoint": "another"})
+    _altered(sibling, provenance={"checkpoint_sha256": "another"})
     write_pack(artefact, tmp_path / "without", signal=noise())
     assert f"model/{sibling.path.name}" not in files_of(tmp_path / "without")
 
@@ -219,7 +220,7 @@ def test_a_stopped_write_keeps_the_old_pack(
             raise KeyboardInterrupt
         rename(source, target)
 
-    monkeypatch.setattr(export.pack.os, "rename", stop)
+    monkeypatch.setattr(os, "rename", stop)
     with pytest.raises(KeyboardInterrupt):
         write_pack(artefact, pack, signal=noise(120))
     assert files_of(pack) == before
@@ -235,7 +236,7 @@ def test_a_failed_first_write_leaves_nothing(
     def full(source: Path, target: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(export.pack.os, "rename", full)
+    monkeypatch.setattr(os, "rename", full)
     with pytest.raises(OSError, match="No space"):
         write_pack(artefact, out / "pack", signal=noise())
     assert list(out.iterdir()) == []
@@ -287,13 +288,13 @@ def test_figures_from_a_profile_are_added_but_replace_nothing(
         return Figure(name=name, value=1.0, unit="us", provenance=host, tool="clock")
 
     file = tmp_path / "profile.json"
-    listed = [json.loads(figure(name).model_dump_json()) for name in ("step", "model_bytes")]
+    listed = [json.loads(figure(name).model_dump_json()) for name in ("step", "model size")]
     file.write_text(json.dumps({"figures": listed, "else": 1}))
     write_pack(artefact, tmp_path / "pack", signal=noise(), figures=read_figures_file(file))
     packed = json.loads((tmp_path / "pack" / "figures.json").read_bytes())
     values = {entry["name"]: entry["value"] for entry in packed}
     assert values["step"] == 1.0
-    assert values["model_bytes"] == artefact.sidecar.model.bytes
+    assert values["model size"] == artefact.sidecar.model.bytes
     file.write_text("{}")
     with pytest.raises(InputError, match="holds no figures"):
         read_figures_file(file)

@@ -180,7 +180,7 @@ def _edited(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
         (MODEL_HEADER, _edited(b"#define SORDINO_STATE_COUNT 1\n", b""), "pack-header"),
         (MODEL_HEADER, lambda _: b"\xff\xfe", "pack-header"),
         (OP_RESOLVER, _edited(b"resolver.AddConv2D();\n", b""), "pack-operators"),
-        (FIGURES, _edited(b'"tflm_arena"', b'"tflm_arenb"'), "pack-header"),
+        (FIGURES, _edited(b'"TFLM arena"', b'"TFLM arenb"'), "pack-header"),
         (FIGURES, lambda _: b"{}", "pack-header"),
         (f"model/{NAME}.json", _edited(b'"CONV_2D": 2', b'"TANH": 2'), "pack-operators"),
         (f"model/{NAME}.json", _edited(b'"tiny"', b'"huge"'), "pack-sidecar"),
@@ -242,7 +242,7 @@ def test_an_engine_that_dies_is_a_failure(
     def die(*arguments: object, **options: object) -> subprocess.CompletedProcess[bytes]:
         return subprocess.CompletedProcess([], -signal.SIGSEGV, b"", b"")
 
-    monkeypatch.setattr(runtime.pack_replay.subprocess, "run", die)
+    monkeypatch.setattr(subprocess, "run", die)
     assert "died of signal 11" in failures(verify_files(tmp_path, files))["pack-golden"]
 
 
@@ -256,7 +256,7 @@ def test_without_an_engine_the_replay_is_unavailable(
 
 
 def test_an_arena_that_was_never_measured_is_unavailable(tmp_path: Path, files: Files) -> None:
-    figures = [f for f in json.loads(files[FIGURES]) if f["name"] != "tflm_arena"]
+    figures = [f for f in json.loads(files[FIGURES]) if f["name"] != "TFLM arena"]
     lines = files[MODEL_HEADER].splitlines(keepends=True)
     header = b"".join(line for line in lines if b"#define SORDINO_ARENA_BYTES" not in line)
     changed = repacked({**files, FIGURES: canonical_json(figures), MODEL_HEADER: header})
