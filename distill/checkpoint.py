@@ -52,7 +52,9 @@ class Checkpoint:
 def save_checkpoint(folder: Path, network: UNet, record: CheckpointRecord) -> None:
     """Write weights, then the record, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    weights = {
+        name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
+    }
     write_atomically(folder / WEIGHTS, save(weights))
     text = json.dumps(record.model_dump(mode="json", by_alias=True), indent=2) + "\n"
     write_atomically(folder / RECORD, text.encode())

@@ -97,7 +97,9 @@ class UNet(nn.Module):
         levels = _levels(config)
         for index, level in enumerate(levels):
             kernel = (
-                (1, 2 * level.stride) if index == 0 else (config.kernel_time, config.kernel_frequency)
+                (1, 2 * level.stride)
+                if index == 0
+                else (config.kernel_time, config.kernel_frequency)
             )
             self.encoder.append(
                 CausalConv(level.inputs, level.outputs, kernel, level.stride, level.bins)

@@ -1,0 +1,211 @@
+"""The distillation run: teacher, student alone, student distilled, and the closing table.
+
+    RUN/recipe.json  teacher/  control/  student/  report.json
+
+A stage whose checkpoint carries this run's identity is done and is skipped on resume.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from distill.checkpoint import CheckpointRecord, load_checkpoint, save_checkpoint
+from distill.corpus import Corpus, open_corpus
+from distill.methods import METHODS
+from distill.mixing import Mixer, Mixture, evaluation_items, paired_items
+from distill.recipe import Recipe, Training, resolve_network
+from distill.training import STATE, Objective, Progress, enhance, train
+from distill.unet import UNet, UNetConfig
+from runtime.artefact import write_atomically
+from runtime.metrics import Scores, mean_scores, metric_versions, score_many
+from targets.errors import InputError
+
+Role = Literal["teacher", "control", "student"]
+TITLES: dict[Role, str] = {
+    "teacher": "Teacher",
+    "control": "Student alone",
+    "student": "Student distilled",
+}
+
+
+@dataclass(frozen=True)
+class StageProgress:
+    """Progress of the named stage; ``skipped`` when it was already complete."""
+
+    role: Role
+    progress: Progress | None
+    skipped: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the closing table: mean scores over the evaluation items."""
+
+    name: str
+    parameters: int | None
+    scores: Scores
+
+
+@dataclass(frozen=True)
+class _Stage:
+    role: Role
+    preset: str
+    network: UNetConfig
+    training: Training
+
+
+def distil(recipe: Recipe, folder: Path, device: str = "cpu") -> Iterator[StageProgress]:
+    """Run every stage of ``recipe`` in ``folder``, yielding after each training step.
+
+    Raises InputError where the folder holds a run of another recipe.
+    """
+    corpus = open_corpus(recipe.data)
+    identity = _claim(folder, recipe, corpus)
+    teacher = None
+    if recipe.distillation.method != "none" and recipe.teacher.checkpoint is not None:
+        teacher = load_checkpoint(recipe.teacher.checkpoint).network.to(device)
+    for stage in _stages(recipe):
+        path = folder / stage.role
+        if _finished(path, identity):
+            yield StageProgress(stage.role, None, skipped=True)
+        else:
+            yield from _run_stage(recipe, corpus, stage, teacher, path, identity, device)
+        if stage.role == "teacher":
+            teacher = load_checkpoint(path).network.to(device)
+
+
+def _stages(recipe: Recipe) -> list[_Stage]:
+    stages = []
+    distils = recipe.distillation.method != "none"
+    if distils and recipe.teacher.checkpoint is None:
+        stages.append(
+            _Stage("teacher", *resolve_network(recipe.teacher.network), recipe.teacher.training)
+        )
+    student = (*resolve_network(recipe.student.network), recipe.student.training)
+    if recipe.control and distils:
+        stages.append(_Stage("control", *student))
+    stages.append(_Stage("student", *student))
+    return stages
+
+
+def _run_stage(
+    recipe: Recipe,
+    corpus: Corpus,
+    stage: _Stage,
+    teacher: UNet | None,
+    path: Path,
+    identity: str,
+    device: str,
+) -> Iterator[StageProgress]:
+    network = _initialise(stage.network, recipe.seed).to(device)
+    objective = Objective(recipe.contract, recipe.loss)
+    if stage.role == "student" and teacher is not None:
+        build = METHODS[recipe.distillation.method]
+        assert build is not None
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            method = build(stage.network.hidden, teacher.config.hidden)
+        objective = Objective(
+            recipe.contract, recipe.loss, teacher.eval(), method, recipe.distillation.weight
+        )
+    # The same mixtures in the same order for student and control: only the method differs.
+    mixer = Mixer(corpus, "train", recipe.mixing, recipe.seed)
+    for progress in train(
+        network, objective, stage.training, mixer, path, f"{identity}/{stage.role}"
+    ):
+        yield StageProgress(stage.role, progress)
+    save_checkpoint(path, network, _record(recipe, corpus, stage, identity))
+    (path / STATE).unlink(missing_ok=True)
+
+
+def _initialise(config: UNetConfig, seed: int) -> UNet:
+    """Initial weights that depend on the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return UNet(config)
+
+
+def _record(recipe: Recipe, corpus: Corpus, stage: _Stage, identity: str) -> CheckpointRecord:
+    return CheckpointRecord(
+        role=stage.role,
+        preset=stage.preset,
+        architecture=stage.network,
+        contract=recipe.contract,
+        data=recipe.data,
+        recipe=recipe.model_dump(mode="json"),
+        provenance={
+            "run": identity,
+            "recipe_sha256": recipe.sha256,
+            "corpus": corpus.name,
+            "corpus_sha256": corpus.fingerprint,
+            "torch": version("torch"),
+            **{f"licence:{name}": licence for name, licence in corpus.licences.items()},
+        },
+    )
+
+
+def _claim(folder: Path, recipe: Recipe, corpus: Corpus) -> str:
+    """Mark ``folder`` as this recipe's; returns the run's identity."""
+    identity = f"{recipe.sha256[:16]}-{corpus.fingerprint[:16]}"
+    claim = folder / "recipe.json"
+    if claim.is_file():
+        held = json.loads(claim.read_text("utf-8")).get("run")
+        if held != identity:
+            raise InputError(
+                f"{folder} holds a run of another recipe or other data.",
+                hint="Choose another folder with -o, or delete this one.",
+            )
+        return identity
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"run": identity, "recipe": recipe.model_dump(mode="json")}
+    write_atomically(claim, (json.dumps(content, indent=2) + "\n").encode())
+    return identity
+
+
+def _finished(path: Path, identity: str) -> bool:
+    if not (path / "checkpoint.json").is_file():
+        return False
+    return load_checkpoint(path).record.provenance.get("run") == identity
+
+
+def evaluation_mixtures(recipe: Recipe) -> list[Mixture]:
+    """The held-out items of the closing table."""
+    if recipe.evaluation.pairs is not None:
+        return paired_items(recipe.evaluation.pairs)
+    corpus = open_corpus(recipe.data)
+    return evaluation_items(
+        corpus, "test", recipe.evaluation.items, recipe.evaluation.seconds, recipe.seed
+    )
+
+
+def evaluate_run(recipe: Recipe, folder: Path, device: str = "cpu") -> list[Row]:
+    """Score noisy, teacher, control and student on the held-out items; writes ``report.json``."""
+    items = evaluation_mixtures(recipe)
+    workers = os.cpu_count() or 1
+    rows, details = [], {}
+    networks: dict[str, UNet | None] = {"Noisy": None}
+    if recipe.distillation.method != "none" and recipe.teacher.checkpoint is not None:
+        networks[TITLES["teacher"]] = load_checkpoint(recipe.teacher.checkpoint).network
+    for stage in _stages(recipe):
+        networks[TITLES[stage.role]] = load_checkpoint(folder / stage.role).network
+    for name, network in networks.items():
+        if network is None:
+            pairs = [(item.clean, item.noisy) for item in items]
+        else:
+            network.to(device)
+            pairs = [(item.clean, enhance(network, recipe.contract, item.noisy)) for item in items]
+        scores = score_many(pairs, recipe.contract.sample_rate, workers)
+        parameters = None if network is None else sum(p.numel() for p in network.parameters())
+        rows.append(Row(name, parameters, mean_scores(scores)))
+        details[name] = [score._asdict() for score in scores]
+    report = {"items": len(items), "metrics": metric_versions(), "scores": details}
+    write_atomically(folder / "report.json", (json.dumps(report, indent=1) + "\n").encode())
+    return rows
