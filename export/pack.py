@@ -76,9 +76,10 @@ def write_pack(
 ) -> PackSummary:
     """Write the pack of an artefact to a folder, or to a zip when the name ends in ``.zip``.
 
-    ``targets`` are those to judge, by default all; ``figures`` are added to those known here;
-    ``signal`` feeds the golden vectors, by default held-out noisy speech of ``data``. The same
-    inputs give the same bytes. Nothing is left behind when it fails, and what was there stays.
+    ``targets`` are those to judge, by default all devices and the artefact's own format;
+    ``figures`` are added to those known here; ``signal`` feeds the golden vectors, by default
+    held-out noisy speech of ``data``. The same inputs give the same bytes. Nothing is left behind
+    when it fails, and what was there stays.
 
     Raises InputError when ``destination`` holds anything that is not a pack, or the artefact
     cannot be packed; EngineMissing without a reference engine for its format.
@@ -89,7 +90,8 @@ def write_pack(
     known = [*exact_figures(artefact.sidecar), *arena_figures(artefact)[0]]
     arena = next((figure for figure in known if figure.name == ARENA_FIGURE), None)
     arena_bytes = arena_constant(arena.value if arena else None)
-    reports = [judge_fit(artefact.sidecar, each, arena) for each in targets or list_targets()]
+    chosen_targets = _distinct(targets or _default_targets(artefact.sidecar.target))
+    reports = [judge_fit(artefact.sidecar, target, arena) for target in chosen_targets]
     has_sources = artefact.sidecar.target.startswith("tflite")
     files |= _model_files(artefact)
     if has_sources:
@@ -130,6 +132,21 @@ def read_figures_file(path: Path) -> tuple[Figure, ...]:
         raise InputError(
             f"{path} holds no figures.", hint="`sordino profile --json` writes them."
         ) from error
+
+
+def _default_targets(artefact_format: str) -> list[Target]:
+    return [t for t in list_targets() if t.kind == "device" or t.name == artefact_format]
+
+
+def _distinct(targets: Sequence[Target]) -> list[Target]:
+    """Each target once; two that share a name would share a file."""
+    by_name = {target.name: target for target in targets}
+    for target in targets:
+        if by_name[target.name] != target:
+            raise InputError(
+                f"Two different targets are called {target.name!r}.", hint="Rename one of them."
+            )
+    return list(by_name.values())
 
 
 def _check_destination(destination: Path) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from export.pack import PackSummary
+    from targets.fit import FitLine
 
 
 @click.command()
@@ -90,6 +91,11 @@ def _table(output: Path, summary: PackSummary) -> Table:
     )
     for report in summary.fits:
         open_lines = [line for line in report.lines if line.verdict != "fits"]
-        why = "\n".join(f"{line.budget}: {line.verdict}; {line.note}" for line in open_lines)
+        why = "\n".join(_reason(line) for line in open_lines)
         table.add_row(report.target, report.verdict, escape(why))
     return table
+
+
+def _reason(line: FitLine) -> str:
+    excess = f" by {line.excess:,.4g} {line.unit}" if line.excess else ""
+    return f"{line.budget}: {line.verdict}{excess} ({line.note})"

@@ -47,11 +47,14 @@ def licence() -> bytes:
 
 def licences(sidecar: Sidecar) -> bytes:
     """``licences.json``: what is known of the model's origin, and the licence of the sources."""
-    stated = any("licen" in key.lower() for key in sidecar.provenance)
+    # Of the training data; what the export calibrated on is stated under a name of its own.
+    stated = any(key.startswith("licence:") for key in sidecar.provenance)
     return canonical_json(
         {
             "model": dict(sidecar.provenance),
-            "model_data_licences": "stated above" if stated else "unknown: ask who trained it",
+            "training_data_licences": "stated under licence:"
+            if stated
+            else "unknown: ask who trained it",
             "generated_sources": "Apache-2.0",
         }
     )

@@ -307,6 +307,23 @@ def test_targets_can_be_chosen(artefact: Artefact, tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "pack" / "fit").iterdir()] == ["hearing-aid.json"]
 
 
+def test_two_targets_of_one_name_are_refused(artefact: Artefact, tmp_path: Path) -> None:
+    original = load_target("hearing-aid")
+    twin = original.model_copy(update={"title": "another"})
+    with pytest.raises(InputError, match="Two different targets"):
+        write_pack(artefact, tmp_path / "pack", signal=noise(), targets=[original, twin])
+
+
+def test_unknown_licences_are_said_to_be_unknown(artefact: Artefact, tmp_path: Path) -> None:
+    def stated(name: str, provenance: dict[str, str]) -> str:
+        write_pack(_altered(artefact, provenance=provenance), tmp_path / name, signal=noise())
+        record = json.loads((tmp_path / name / "licences.json").read_bytes())
+        return str(record["training_data_licences"])
+
+    assert "unknown" in stated("without", {"export_data_licences": "CC0"})
+    assert "unknown" not in stated("with", {"licence:CC0": "3 clips"})
+
+
 def test_the_licence_text_is_that_of_the_project(repository: Path) -> None:
     packed = (repository / "export" / "pack_texts" / "LICENSE.in").read_bytes()
     assert packed == (repository / "LICENSE").read_bytes()
