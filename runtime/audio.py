@@ -244,7 +244,10 @@ class AudioWriter:
         try:
             self._file.write(self._stored(block))
         except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
-            raise InputError(f"Writing {self.path} failed.", hint="Is the disk full?") from error
+            raise self._cut_short() from error
+
+    def _cut_short(self) -> InputError:
+        return InputError(f"Writing {self.path} failed.", hint="Is the disk full?")
 
     def _stored(self, block: FloatArray) -> npt.NDArray[Any]:
         """The block as libsndfile shall store it: rounded to nearest and saturated by us, because
@@ -275,6 +278,9 @@ class AudioWriter:
                 os.replace(self._temporary, self.path)
         except OSError as failure:
             raise _unwritable(self.path, failure) from failure
+        except RuntimeError as failure:  # libsndfile could not write what it had buffered
+            if kind is None:
+                raise self._cut_short() from failure
         finally:
             self._temporary.unlink(missing_ok=True)
 

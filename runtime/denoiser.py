@@ -63,9 +63,10 @@ class StreamingDenoiser:
         Raises InputError when the model returns NaN or infinite values.
         """
         contract = self._contract
-        spectrum = self._analyser.push(block)
-        mask = self._stepper.step(features(contract, spectrum))
-        out = self._synthesiser.push(apply_mask(contract, spectrum, mask, self._floor))
+        with np.errstate(over="ignore", invalid="ignore"):  # told below, in words
+            spectrum = self._analyser.push(block)
+            mask = self._stepper.step(features(contract, spectrum))
+            out = self._synthesiser.push(apply_mask(contract, spectrum, mask, self._floor))
         if not np.isfinite(out).all():
             raise InputError(
                 "The model returned values that are not finite.",

@@ -8,9 +8,14 @@ import click
 import numpy as np
 import pytest
 
+from runtime.doctor import installed_version
 from runtime.engines import Array, Port
 from runtime.stft import FloatArray
 from targets.command import run
+
+needs_tflm = pytest.mark.skipif(
+    not installed_version(("tflite-micro",)), reason="tflite-micro is built for Linux x86-64 only"
+)
 
 
 class FakeEngine:

@@ -16,7 +16,7 @@ import soundfile
 
 from runtime.artefact import sidecar_path
 from runtime.cli import denoise
-from tests.runtime.fakes import Outcome, invoke
+from tests.runtime.fakes import Outcome, invoke, needs_tflm
 from tests.runtime.tiny_models import Kernel, write_artefact
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,7 +89,9 @@ def test_rate_length_channels_and_place_are_kept(
     assert np.abs(after[inner] - before[inner]).max() < 1e-3
 
 
-@pytest.mark.parametrize("engine", ["litert", "litert-reference", "tflm"])
+@pytest.mark.parametrize(
+    "engine", ["litert", "litert-reference", pytest.param("tflm", marks=needs_tflm)]
+)
 def test_engines_are_chosen_by_name(place: Workplace, noisy: Path, engine: str) -> None:
     outcome = place.run(noisy, place.clean, "--engine", engine, "--json")
     summary = json.loads(outcome.out)
@@ -133,6 +135,20 @@ def test_a_gain_beyond_full_scale_saturates_and_is_told(
     assert "samples beyond full scale were saturated" in outcome.err
     before, after = soundfile.read(source)[0], soundfile.read(clean)[0]
     assert np.abs(after - np.clip(5 * before, -1, 1)).max() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "container", "subtype"),
+    [("a.mp3", "MP3", "MPEG_LAYER_III"), ("a.ogg", "OGG", "OPUS"), ("a.flac", "FLAC", "PCM_24")],
+)
+def test_compressed_recordings_are_read(
+    place: Workplace, tmp_path: Path, name: str, container: str, subtype: str
+) -> None:
+    if not soundfile.check_format(container, subtype):
+        pytest.skip(f"this libsndfile has no {subtype}")
+    soundfile.write(tmp_path / name, tone(24_000, 48_000), 48_000, subtype, format=container)
+    assert place.run(tmp_path / name, place.clean).status == 0
+    assert soundfile.info(place.clean).frames == soundfile.info(tmp_path / name).frames
 
 
 def test_a_single_sample_is_a_recording(place: Workplace, tmp_path: Path) -> None:
@@ -259,6 +275,34 @@ def test_a_negative_attenuation_limit(place: Workplace, noisy: Path) -> None:
 
 def test_half_a_pipe(place: Workplace, noisy: Path) -> None:
     assert "- for input and output alike" in place.failing(noisy, "-")
+
+
+@pytest.mark.parametrize("name", ["clean.wav", "clean.flac"])
+def test_a_full_disk_leaves_the_old_file(place: Workplace, tmp_path: Path, name: str) -> None:
+    source = tmp_path / "noisy.wav"
+    soundfile.write(source, np.random.default_rng(0).uniform(-0.5, 0.5, 48_000), 16_000)
+    (tmp_path / name).write_bytes(b"an earlier result")
+    limited = "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000));"
+    child = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"{limited} runpy.run_module('runtime', run_name='__main__')",
+            "denoise",
+            str(source),
+            str(tmp_path / name),
+            "--model",
+            str(place.model),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert child.returncode == 2
+    assert child.stderr.startswith("Error: Writing")
+    assert (tmp_path / name).read_bytes() == b"an earlier result"
+    assert not list(tmp_path.glob(".*.part"))
 
 
 def test_ctrl_c_leaves_the_folder_as_it_was(place: Workplace, tmp_path: Path) -> None:

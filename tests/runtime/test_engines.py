@@ -15,9 +15,11 @@ from runtime.engines import ENGINES, EngineMissing, engine_from_bytes, open_engi
 from runtime.engines.quiet import captured_stderr
 from runtime.stft import StftContract
 from targets.errors import InputError
+from tests.runtime.fakes import needs_tflm
 from tests.runtime.tiny_models import Kernel, model_bytes, write_artefact
 
 CONTRACT = StftContract()
+NAMES = [pytest.param(n, marks=needs_tflm) if n == "tflm" else n for n in ENGINES]
 MODELS = {
     ".onnx": model_bytes(CONTRACT, "onnx-fp32", Kernel()),
     ".tflite": model_bytes(CONTRACT, "tflite-int8", Kernel()),
@@ -29,7 +31,7 @@ def test_the_default_engine_follows_the_format(tmp_path: Path) -> None:
     assert open_engine(write_artefact(tmp_path, "tflite-int8")).name == "litert"
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", NAMES)
 def test_ports_say_what_the_model_has(name: str) -> None:
     engine = engine_from_bytes(name, MODELS[ENGINES[name].suffix])
     dtype = "float32" if name == "onnxruntime" else "int8"
@@ -38,7 +40,7 @@ def test_ports_say_what_the_model_has(name: str) -> None:
     assert {port.dtype for port in (*engine.inputs, *engine.outputs)} == {dtype}
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", NAMES)
 def test_results_of_a_step_stay_after_the_next(name: str) -> None:
     """A view into the engine's memory would change under the caller."""
     engine = engine_from_bytes(name, MODELS[ENGINES[name].suffix])
@@ -49,14 +51,14 @@ def test_results_of_a_step_stay_after_the_next(name: str) -> None:
     assert np.array_equal(first, kept)
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x1c\x00\x00\x00TFL3"])
 def test_bytes_that_are_no_model_are_refused(name: str, content: bytes) -> None:
     with pytest.raises(InputError, match=f"The engine (litert-reference|{name}) cannot load"):
         engine_from_bytes(name, content)
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", NAMES)
 @settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
 @given(share=st.floats(0.0, 0.999))
 def test_truncated_models_never_crash(name: str, share: float) -> None:
@@ -110,9 +112,9 @@ def test_a_sidecar_of_another_model_is_refused(tmp_path: Path) -> None:
         open_engine(load_artefact(artefact.path))
 
 
-def test_opening_an_engine_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
-    for name in ENGINES:
-        engine_from_bytes(name, MODELS[ENGINES[name].suffix])
+@pytest.mark.parametrize("name", NAMES)
+def test_opening_an_engine_is_silent(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    engine_from_bytes(name, MODELS[ENGINES[name].suffix])
     assert capfd.readouterr() == ("", "")
 
 

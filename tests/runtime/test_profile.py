@@ -21,7 +21,7 @@ from runtime.profile import Profile, profile_artefact
 from targets.catalog import load_target
 from targets.errors import InputError
 from targets.fit import arena_with_margin
-from tests.runtime.fakes import invoke
+from tests.runtime.fakes import invoke, needs_tflm
 from tests.runtime.tiny_models import write_artefact
 
 QUICK = 0.2  # seconds of timing
@@ -30,6 +30,10 @@ QUICK = 0.2  # seconds of timing
 @pytest.fixture(scope="module")
 def artefact(tmp_path_factory: pytest.TempPathFactory) -> Artefact:
     return write_artefact(tmp_path_factory.mktemp("model"), "tflite-int8")
+
+
+# Profiles name the arena of TFLM; that they can do without it is a test of its own.
+pytestmark = needs_tflm
 
 
 @pytest.fixture(scope="module")
