@@ -30,7 +30,8 @@ def targets(name: str | None, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    Console().print(_details(found[0]) if name else _overview(found))
+    tables = [_details(found[0])] if name else [_overview(found), _source_list(found)]
+    Console().print(*tables)
 
 
 def _as_dict(target: Target) -> dict[str, object]:
@@ -40,28 +41,32 @@ def _as_dict(target: Target) -> dict[str, object]:
 
 
 def _overview(found: tuple[Target, ...]) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title="Targets (an empty cell is an unknown figure)")
-    columns = ("name", "kind", "format", "flash", "RAM", "clock", "latency", "source")
-    for column in columns:
-        right = column in ("flash", "RAM", "clock", "latency")
-        table.add_column(
-            column, justify="right" if right else "left", overflow="fold", no_wrap=column == "name"
-        )
+    title = "Targets (an empty cell is an unknown figure)"
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("name", "kind", "format"):
+        table.add_column(column, no_wrap=True)
+    for column in ("flash", "RAM", "clock", "latency"):
+        table.add_column(column, justify="right", overflow="fold")
     for target in found:
-        figures = _figures(target)
-        table.add_row(
-            target.name,
-            target.kind,
-            escape("\n".join(target.formats)),
-            figures["flash_bytes"],
-            figures["ram_bytes"],
-            figures["clock_mhz"],
-            figures["algorithmic_latency_ms"],
-            "\n".join(_host(source.url) or escape(source.title) for source in target.sources),
-        )
+        formats = "\n".join(target.formats) if target.kind == "device" else ""
+        figures = _figures(target).values()
+        table.add_row(escape(target.name), target.kind, escape(formats), *figures)
+    return table
+
+
+def _source_list(found: tuple[Target, ...]) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("name", "source", box=SIMPLE_HEAD, pad_edge=False)
+    for target in found:
+        titles = "\n".join(source.title for source in target.sources)
+        table.add_row(escape(target.name), escape(titles))
     return table
 
 
@@ -72,7 +77,8 @@ def _details(target: Target) -> Table:
     from targets.catalog import origin_of
 
     title = escape(f"{target.name}: {target.title}")
-    table = Table("field", "value", "source", title=title)
+    table = Table("field", "value", title=title)
+    table.add_column("source", overflow="fold")
     table.add_row("kind", f"{target.kind}, {origin_of(target)}", "")
     table.add_row("formats", escape(", ".join(target.formats)), "")
     table.add_row("core", escape(target.core), escape(_sources(target, "core")))
@@ -82,10 +88,6 @@ def _details(target: Target) -> Table:
         "operators", escape(", ".join(target.operators)), escape(_sources(target, "operators"))
     )
     return table
-
-
-def _host(url: str) -> str:
-    return url.removeprefix("https://").split("/", 1)[0]
 
 
 def _sources(target: Target, figure: str) -> str:
@@ -115,4 +117,6 @@ def _figures(target: Target) -> dict[str, str]:
 def _bytes(count: int | None) -> str:
     if count is None:
         return ""
-    return f"{count / 1024:,.0f} KiB" if count < 1 << 24 else f"{count / 1e9:,.1f} GB"
+    if count >= 1 << 24:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count >> 20} MiB" if count % (1 << 20) == 0 else f"{count / 1024:.0f} KiB"
