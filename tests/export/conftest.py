@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +11,12 @@ import pytest
 import torch
 from torch import nn
 
+from distill.checkpoint import CheckpointRecord, save_checkpoint
+from distill.mixing import Mixture
 from distill.unet import UNet, UNetConfig
 from export.calibration import Calibration, calibrate
 from export.lowering import lower
+from export.material import Material
 from export.quantization import QuantizedGraph, quantize_graph
 from export.step_graph import StepGraph
 from runtime.stft import StftContract
@@ -81,3 +85,94 @@ def quantized(graph: StepGraph, calibration: Calibration) -> QuantizedGraph:
 def random_features() -> npt.NDArray[np.float32]:
     """Features ``[4, 40, 64, 3]`` of four streams."""
     return np.random.default_rng(1).normal(size=(4, 40, 64, 3)).astype(np.float32)
+
+
+def spectral_gate() -> UNet:
+    """A network that denoises without training: it keeps bins whose magnitude is large.
+
+    Encoder and decoder in between stay random; the first level copies the magnitudes of its four
+    bins to the skip, and the last convolution turns them into a mask that opens with level.
+    """
+    network = randomised()
+    values = network.state_dict()
+    weight = torch.zeros_like(values["encoder.0.conv.weight"])  # [6, 3, 1, 8]
+    mask_weight = torch.zeros_like(values["decoder.2.conv.weight"])
+    for bin_ in range(4):
+        weight[bin_, 0, 0, bin_ + 2] = 1.0  # two bins lie before the patch
+        mask_weight[2 * bin_, bin_, 0, 1] = 3.0
+    changed = {
+        "encoder.0.conv.weight": weight,
+        "encoder.0.norm.weight": torch.ones(6),
+        "encoder.0.norm.bias": torch.zeros(6),
+        "encoder.0.norm.running_mean": torch.zeros(6),
+        "encoder.0.norm.running_var": torch.ones(6),
+        # What comes from below only colours the mask.
+        "decoder.1.norm.weight": 0.05 * values["decoder.1.norm.weight"],
+        "decoder.1.norm.bias": 0.05 * values["decoder.1.norm.bias"],
+        "decoder.2.conv.weight": mask_weight,
+        "decoder.2.conv.bias": torch.tensor([-1.5, 0.0] * 4),
+    }
+    network.load_state_dict(values | changed)
+    return network
+
+
+def _tone_mixture(seed: int, seconds: float) -> Mixture:
+    """A voice-like sum of harmonics with pauses, under white noise."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(round(seconds * 16_000)) / 16_000
+    pitch = rng.uniform(100, 250)
+    voice = sum(np.sin(2 * np.pi * pitch * k * time + k) / k for k in range(1, 7))
+    clean = 0.08 * np.asarray(voice) * (np.sin(2 * np.pi * 1.5 * time + seed) > 0)
+    noise = 0.02 * rng.normal(size=len(time))
+    noisy = (clean + noise).astype(np.float32)
+    return Mixture(noisy, clean.astype(np.float32), 10.0, "tones", "white")
+
+
+@pytest.fixture(scope="session")
+def material() -> Material:
+    return Material(
+        calibration=[_tone_mixture(seed, 1.0).noisy for seed in range(8)],
+        held_out=[_tone_mixture(100 + seed, 1.5) for seed in range(2)],
+        source="tones",
+        synthetic=True,
+        fingerprint="0" * 64,
+        licences={"CC0-1.0": "12 clips"},
+    )
+
+
+def _saved(folder: Path, network: UNet) -> Path:
+    record = CheckpointRecord(
+        role="student",
+        preset="test",
+        architecture=network.config,
+        contract=CONTRACT,
+        data="demo",
+        recipe={},
+        provenance={"recipe_sha256": "1" * 64},
+    )
+    save_checkpoint(folder / "student", network, record)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def save_run() -> Callable[[Path], Path]:
+    """Saves a run whose student denoises."""
+    return lambda folder: _saved(folder, spectral_gate())
+
+
+@pytest.fixture
+def short_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the frames: what the gates measure is tested elsewhere, over all of them."""
+    monkeypatch.setattr("export.verify.PARITY_FRAMES", 100)
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """A run whose student denoises."""
+    return _saved(tmp_path / "run", spectral_gate())
+
+
+@pytest.fixture
+def poor_run_folder(tmp_path: Path) -> Path:
+    """A run whose student was never trained."""
+    return _saved(tmp_path / "poor", randomised())
