@@ -42,6 +42,7 @@ COMMANDS = {
     "demo": Place("export.demo_cli", "demo", "Walk the whole road once on a small corpus."),
     "data": Place("distill.data_cli", "data", "Describe recordings for training."),
     "distill": Place("distill.cli", "distill", "Train a teacher and distil a student."),
+    "evaluate": Place("distill.cli", "evaluate", "Score models on held-out mixtures."),
     "export": Place("export.cli", "export", "Turn a student into verified model files."),
     "denoise": Place("runtime.cli", "denoise", "Clean a file or a live stream."),
     "profile": Place("runtime.cli", "profile", "Measure a model: size, work, latency, memory."),

@@ -1,1 +1,1 @@
-"""How a student is made: corpora, mixing, streaming layers, the U-Net family, distillation and training."""
+"""How a student is made: corpora, mixing, streaming layers, distillation and training."""

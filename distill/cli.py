@@ -10,8 +10,9 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from distill.evaluation import Row
     from distill.recipe import Recipe
-    from distill.road import Row, StageProgress
+    from distill.road import StageProgress
 
 
 @click.command()
@@ -172,7 +173,46 @@ def number(value: float | None, digits: int) -> str:
 def _print_json(folder: Path, rows: list[Row]) -> None:
     import json
 
-    table = [
-        {"name": row.name, "parameters": row.parameters, **row.scores._asdict()} for row in rows
-    ]
-    click.echo(json.dumps({"run": str(folder), "rows": table}, indent=2))
+    from distill.evaluation import report
+
+    click.echo(json.dumps({"run": str(folder), **report(rows)}, indent=2))
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--pairs", type=click.Path(path_type=Path), help="Folder with noisy/ and clean/.")
+@click.option("--data", help="Corpus whose held-out split is mixed [the embedded demo corpus].")
+@click.option("--items", type=click.IntRange(min=1), default=24, show_default=True)
+@click.option("--engine", help="Inference engine for model files.")
+@click.option("--json", "as_json", is_flag=True, help="Print every item's scores as JSON.")
+def evaluate(
+    models: tuple[Path, ...],
+    pairs: Path | None,
+    data: str | None,
+    items: int,
+    engine: str | None,
+    as_json: bool,
+) -> None:
+    """Score models on held-out mixtures: SI-SDR, PESQ-WB and STOI.
+
+    MODELS are run or checkpoint folders and model files; the noisy input always has a row.
+    """
+    import json
+
+    from distill.corpus import open_corpus
+    from distill.evaluation import evaluate as score
+    from distill.evaluation import open_candidate, report
+    from distill.mixing import evaluation_items, paired_items
+    from runtime.stft import StftContract
+
+    candidates = [open_candidate(model, engine) for model in models]
+    if pairs is not None:
+        mixtures = paired_items(pairs)
+    else:
+        corpus = open_corpus(data)
+        mixtures = evaluation_items(corpus, corpus.held_out, items, 4.0, 0)
+    rows = score(candidates, mixtures, StftContract())
+    if as_json:
+        click.echo(json.dumps(report(rows), indent=2))
+    else:
+        print_table(rows)

@@ -77,9 +77,9 @@ class GruBottleneck(nn.Module):
 
     def step(self, frame: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         entry = self._flatten(frame)[:, 0]
-        gru = self.gru
-        ir, iz, inew = functional.linear(entry, gru.weight_ih_l0, gru.bias_ih_l0).chunk(3, dim=-1)
-        hr, hz, hnew = functional.linear(state, gru.weight_hh_l0, gru.bias_hh_l0).chunk(3, dim=-1)
+        input_weight, hidden_weight, input_bias, hidden_bias = self.gru.all_weights[0]
+        ir, iz, inew = functional.linear(entry, input_weight, input_bias).chunk(3, dim=-1)
+        hr, hz, hnew = functional.linear(state, hidden_weight, hidden_bias).chunk(3, dim=-1)
         reset, update = torch.sigmoid(ir + hr), torch.sigmoid(iz + hz)
         candidate = torch.tanh(inew + reset * hnew)
         state = candidate + update * (state - candidate)
@@ -96,8 +96,9 @@ class GruBottleneck(nn.Module):
 class SubPixelConv(nn.Module):
     """Convolution along frequency whose channels unfold into ``factor`` times as many bins.
 
-    Output channel ``j · outputs + c`` becomes channel ``c`` of bin ``f · factor + j``: with channels
-    stored last this is a reshape that moves nothing (sub-pixel convolution, Shi et al. 2016).
+    Output channel ``j · outputs + c`` becomes channel ``c`` of bin ``f · factor + j``: with
+    channels stored last this is a reshape that moves nothing (sub-pixel convolution, Shi et al.
+    2016).
     Memoryless. The last one of a network has no norm and no ReLU.
     """
 

@@ -66,7 +66,7 @@ class Distillation(_Section):
 
 
 class Evaluation(_Section):
-    """The closing table: drawn from the corpus' test split, or pairs in ``noisy/`` and ``clean/``."""
+    """The closing table: mixtures held out of the corpus, or pairs in ``noisy/`` and ``clean/``."""
 
     pairs: Path | None = None
     items: PositiveInt = 24

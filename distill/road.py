@@ -8,7 +8,6 @@ A stage whose checkpoint carries this run's identity is done and is skipped on r
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -19,13 +18,13 @@ import torch
 
 from distill.checkpoint import CheckpointRecord, load_checkpoint, save_checkpoint
 from distill.corpus import Corpus, open_corpus
+from distill.evaluation import Row, checkpoint_candidate, evaluate, report
 from distill.methods import METHODS
 from distill.mixing import Mixer, Mixture, evaluation_items, paired_items
 from distill.recipe import Recipe, Training, resolve_network
-from distill.training import STATE, Objective, Progress, enhance, train
+from distill.training import STATE, Objective, Progress, train
 from distill.unet import UNet, UNetConfig
 from runtime.artefact import write_atomically
-from runtime.metrics import Scores, mean_scores, metric_versions, score_many
 from targets.errors import InputError
 
 Role = Literal["teacher", "control", "student"]
@@ -43,15 +42,6 @@ class StageProgress:
     role: Role
     progress: Progress | None
     skipped: bool = False
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the closing table: mean scores over the evaluation items."""
-
-    name: str
-    parameters: int | None
-    scores: Scores
 
 
 @dataclass(frozen=True)
@@ -182,30 +172,24 @@ def evaluation_mixtures(recipe: Recipe) -> list[Mixture]:
         return paired_items(recipe.evaluation.pairs)
     corpus = open_corpus(recipe.data)
     return evaluation_items(
-        corpus, "test", recipe.evaluation.items, recipe.evaluation.seconds, recipe.seed
+        corpus, corpus.held_out, recipe.evaluation.items, recipe.evaluation.seconds, recipe.seed
     )
 
 
 def evaluate_run(recipe: Recipe, folder: Path, device: str = "cpu") -> list[Row]:
     """Score noisy, teacher, control and student on the held-out items; writes ``report.json``."""
-    items = evaluation_mixtures(recipe)
-    workers = os.cpu_count() or 1
-    rows, details = [], {}
-    networks: dict[str, UNet | None] = {"Noisy": None}
-    if recipe.distillation.method != "none" and recipe.teacher.checkpoint is not None:
-        networks[TITLES["teacher"]] = load_checkpoint(recipe.teacher.checkpoint).network
-    for stage in _stages(recipe):
-        networks[TITLES[stage.role]] = load_checkpoint(folder / stage.role).network
-    for name, network in networks.items():
-        if network is None:
-            pairs = [(item.clean, item.noisy) for item in items]
-        else:
-            network.to(device)
-            pairs = [(item.clean, enhance(network, recipe.contract, item.noisy)) for item in items]
-        scores = score_many(pairs, recipe.contract.sample_rate, workers)
-        parameters = None if network is None else sum(p.numel() for p in network.parameters())
-        rows.append(Row(name, parameters, mean_scores(scores)))
-        details[name] = [score._asdict() for score in scores]
-    report = {"items": len(items), "metrics": metric_versions(), "scores": details}
-    write_atomically(folder / "report.json", (json.dumps(report, indent=1) + "\n").encode())
+    candidates = [
+        checkpoint_candidate(path, name, device) for name, path in _networks(recipe, folder)
+    ]
+    rows = evaluate(candidates, evaluation_mixtures(recipe), recipe.contract)
+    text = json.dumps(report(rows), indent=1) + "\n"
+    write_atomically(folder / "report.json", text.encode())
     return rows
+
+
+def _networks(recipe: Recipe, folder: Path) -> list[tuple[str, Path]]:
+    stages = [(TITLES[stage.role], folder / stage.role) for stage in _stages(recipe)]
+    given = recipe.teacher.checkpoint
+    if recipe.distillation.method != "none" and given is not None:
+        return [(TITLES["teacher"], given), *stages]
+    return stages

@@ -14,7 +14,7 @@ def _window(contract: StftContract, like: Tensor) -> Tensor:
 
 
 def analyse(contract: StftContract, signal: Tensor) -> Tensor:
-    """Complex spectra ``[batch, time, frequencies]`` of ``[batch, samples]``, framed as in numpy."""
+    """Spectra ``[batch, time, frequencies]`` of ``[batch, samples]``, framed as in numpy."""
     samples = signal.shape[-1]
     frames = -(-samples // contract.hop) + 1
     after = frames * contract.hop - samples

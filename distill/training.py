@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -90,7 +90,7 @@ def train(
                 group["lr"] = learning_rate(plan, step)
             optimiser.zero_grad(set_to_none=True)
             total, si_sdr = _loss(network, objective, noisy.to(device), clean.to(device))
-            total.backward()  # type: ignore[no-untyped-call]
+            total.backward()
             nn.utils.clip_grad_norm_(modules.parameters(), plan.clip)
             optimiser.step()
             value = float(total.detach())
@@ -126,7 +126,9 @@ def _loss(
     return total, si_sdr
 
 
-def _batches(mixer: Mixer, plan: Training, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(
+    mixer: Mixer, plan: Training, start: int
+) -> Generator[tuple[Tensor, Tensor], None, None]:
     """Mixtures of each remaining step, the next one drawn while this one is used."""
 
     def draw(step: int) -> tuple[Tensor, Tensor]:
