@@ -97,5 +97,7 @@ def _table(output: Path, summary: PackSummary) -> Table:
 
 
 def _reason(line: FitLine) -> str:
-    excess = f" by {line.excess:,.4g} {line.unit}" if line.excess else ""
+    least = "at least " if line.basis == "modelled" else ""
+    amount = f"{line.excess:,.0f}" if line.excess >= 100 else f"{line.excess:.3g}"
+    excess = f" by {least}{amount} {line.unit}" if line.excess else ""
     return f"{line.budget}: {line.verdict}{excess} ({line.note})"
