@@ -8,13 +8,15 @@ seeds give two different machines, not two stretches of the same one. Results ar
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.signal import fftconvolve
 
 FloatArray = npt.NDArray[np.float32]
-Signal = npt.NDArray[np.float64]
+Signal = npt.NDArray[np.floating[Any]]
+Gain = Callable[[Signal], Signal]
 Maker = Callable[[np.random.Generator, int], FloatArray]
 
 SAMPLE_RATE = 16_000
@@ -127,7 +129,7 @@ def _finished(sound: Signal) -> FloatArray:
     return (level * min(1.0, 0.99 / peak) if peak > 0.0 else level).astype(np.float32)
 
 
-def _shaped(rng: np.random.Generator, samples: int, gain: Callable[[Signal], Signal]) -> Signal:
+def _shaped(rng: np.random.Generator, samples: int, gain: Gain) -> Signal:
     """Gaussian noise of unit RMS whose amplitude spectrum follows ``gain(frequency in Hz)``."""
     spectrum = np.fft.rfft(rng.standard_normal(samples))
     spectrum *= gain(np.fft.rfftfreq(samples, 1.0 / SAMPLE_RATE))

@@ -1,0 +1,208 @@
+"""Mixtures: exact repeats, SNR and level by independent measurement, rooms, pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from distill.corpus import SAMPLE_RATE, Corpus, FloatArray
+from distill.mixing import Mixer, MixSettings, evaluation_items, paired_items
+from targets.errors import InputError
+from tests.distill.recordings import bursts, made_clip, made_corpus, write
+
+CORPUS = made_corpus()
+NO_EXTRAS = {"babble_probability": 0.0, "second_noise_probability": 0.0}
+
+
+def measured_snr(clean: FloatArray, noisy: FloatArray) -> float:
+    """Active-speech SNR with plain loops: 20 ms frames within 40 dB of the loudest."""
+    powers = [
+        sum(float(x) ** 2 for x in clean[at : at + 320]) / 320
+        for at in range(0, len(clean) - 319, 320)
+    ]
+    active = [power for power in powers if power >= max(powers) * 1e-4]
+    noise = (noisy - clean).astype(np.float64)
+    return 10.0 * float(np.log10(np.mean(active) / np.mean(noise**2)))
+
+
+def test_items_repeat_exactly_in_any_order_and_from_a_cold_cache() -> None:
+    settings = MixSettings()
+    first = [Mixer(CORPUS, "train", settings, 7).item(i) for i in range(6)]
+    again = Mixer(made_corpus(), "train", settings, 7)
+    for index in (5, 2, 0, 3, 1, 4):
+        item = again.item(index)
+        assert np.array_equal(item.noisy, first[index].noisy)
+        assert np.array_equal(item.clean, first[index].clean)
+        assert (item.snr_db, item.speech, item.noise) == (
+            first[index].snr_db,
+            first[index].speech,
+            first[index].noise,
+        )
+
+
+def test_seed_split_and_index_each_change_the_item() -> None:
+    settings = MixSettings()
+    base = Mixer(CORPUS, "train", settings, 7).item(0).noisy
+    assert not np.array_equal(base, Mixer(CORPUS, "train", settings, 8).item(0).noisy)
+    assert not np.array_equal(base, Mixer(CORPUS, "valid", settings, 7).item(0).noisy)
+    assert not np.array_equal(base, Mixer(CORPUS, "train", settings, 7).item(1).noisy)
+
+
+def test_a_batch_is_its_items() -> None:
+    mixer = Mixer(CORPUS, "train", MixSettings(seconds=0.5), 3)
+    noisy, clean = mixer.batch(2, 4)
+    assert noisy.shape == clean.shape == (4, 8000)
+    assert noisy.dtype == clean.dtype == np.float32
+    for row in range(4):
+        assert np.array_equal(noisy[row], mixer.item(8 + row).noisy)
+        assert np.array_equal(clean[row], mixer.item(8 + row).clean)
+
+
+def test_the_snr_is_what_it_says() -> None:
+    mixer = Mixer(CORPUS, "train", MixSettings(), 0)
+    snrs = []
+    for index in range(30):
+        item = mixer.item(index)
+        assert measured_snr(item.clean, item.noisy) == pytest.approx(item.snr_db, abs=0.1)
+        snrs.append(item.snr_db)
+    assert min(snrs) < -3.0
+    assert max(snrs) > 13.0
+
+
+def test_the_level_is_in_range_and_peaks_never_exceed_full_scale() -> None:
+    mixer = Mixer(CORPUS, "train", MixSettings(), 1)
+    for index in range(30):
+        noisy = mixer.item(index).noisy
+        level = 10.0 * np.log10(np.mean(noisy.astype(np.float64) ** 2))
+        assert -36.1 < level < -17.9
+    loud = Mixer(CORPUS, "train", MixSettings(level_dbfs=(0.0, 0.0)), 1)
+    for index in range(10):
+        item = loud.item(index)
+        assert np.max(np.abs(item.noisy)) <= 1.0
+        assert np.max(np.abs(item.clean)) <= 1.0
+        assert measured_snr(item.clean, item.noisy) == pytest.approx(item.snr_db, abs=0.1)
+
+
+@pytest.mark.parametrize("seconds", [0.25, 2.0, 7.5])
+def test_any_length_is_filled(seconds: float) -> None:
+    """Noise reaches every part of the item, also where the clips are shorter than it."""
+    mixer = Mixer(CORPUS, "train", MixSettings(seconds=seconds, **NO_EXTRAS), 2)
+    for index in range(5):
+        item = mixer.item(index)
+        assert len(item.noisy) == round(seconds * SAMPLE_RATE)
+        tenths = np.array_split(item.noisy - item.clean, 10)
+        powers = [float(np.mean(part**2)) for part in tenths]
+        assert min(powers) > 0.5 * max(powers)
+
+
+def test_items_come_from_their_split_only() -> None:
+    mixer = Mixer(CORPUS, "valid", MixSettings(seconds=0.5), 0)
+    for index in range(20):
+        item = mixer.item(index)
+        assert item.speech.startswith("speech/valid/")
+        assert item.noise == "babble" or all(
+            name.startswith("noise/valid/") for name in item.noise.split(" + ")
+        )
+
+
+def test_babble_is_made_of_other_speakers_and_left_out_where_there_are_none() -> None:
+    always = MixSettings(seconds=1.0, babble_probability=1.0)
+    items = [Mixer(CORPUS, "train", always, 0).item(i) for i in range(5)]
+    assert {item.noise for item in items} == {"babble"}
+    lonely = Corpus("two", [c for c in CORPUS.clips if c.name[-1] in "01"])
+    assert Mixer(lonely, "train", always, 0).item(0).noise != "babble"
+
+
+def test_silent_recordings_are_refused() -> None:
+    silent = Corpus(
+        "silent",
+        [
+            made_clip("noise", 0, "train", 1.0, "a"),
+            made_clip("speech", 0, "train", 0.0, "speech"),
+        ],
+    )
+    with pytest.raises(InputError, match="silent"):
+        Mixer(silent, "train", MixSettings(), 0).item(0)
+
+
+def test_an_empty_split_says_what_is_lacking() -> None:
+    speech_only = Corpus("c", [c for c in CORPUS.clips if c.kind == "speech"])
+    with pytest.raises(InputError, match="test split of c has no noise"):
+        Mixer(speech_only, "test", MixSettings(), 0)
+
+
+def test_wrong_settings_are_refused() -> None:
+    for wrong in (
+        {"snr_db": (3.0, -3.0)},
+        {"seconds": 0.0},
+        {"reverb_probability": 0.5},
+        {"colour": "red"},
+    ):
+        with pytest.raises(ValidationError):
+            MixSettings.model_validate(wrong)
+
+
+def room(folder: Path) -> Path:
+    """Direct sound at tap 30, an early echo 10 ms later, a late one 100 ms later."""
+    response = np.zeros((10, 2, 4000), dtype=np.float32)
+    response[:, :, 30], response[:, :, 190], response[:, :, 1630] = 1.0, 0.5, 0.4
+    folder.mkdir()
+    np.save(folder / "room.npy", response)
+    return folder
+
+
+def test_a_room_keeps_early_sound_in_the_target_and_late_sound_out(tmp_path: Path) -> None:
+    settings = MixSettings(
+        seconds=1.0,
+        snr_db=(90.0, 90.0),
+        reverb_probability=1.0,
+        rir_folder=room(tmp_path / "rooms"),
+        **NO_EXTRAS,
+    )
+    item = Mixer(CORPUS, "train", settings, 0).item(0)
+    late = (item.noisy - item.clean).astype(np.float64)
+    # What remains is the late echo of the dry speech; the target is dry speech + early echo.
+    dry = np.zeros(len(late))
+    for at in range(len(late)):
+        dry[at] = item.clean[at] - (0.5 * dry[at - 160] if at >= 160 else 0.0)
+    dry = np.roll(dry, -8)  # responses are kept from 8 samples before the direct sound
+    expected = np.zeros(len(late))
+    expected[1608:] = 0.4 * dry[: len(late) - 1608]
+    assert np.sqrt(np.mean((late - expected) ** 2)) < 0.02 * np.sqrt(np.mean(late**2))
+
+
+def test_without_responses_a_room_is_bad_input(tmp_path: Path) -> None:
+    settings = MixSettings(reverb_probability=1.0, rir_folder=tmp_path)
+    with pytest.raises(InputError, match="No room responses"):
+        Mixer(CORPUS, "train", settings, 0).item(0)
+
+
+def test_evaluation_items_are_the_same_every_time() -> None:
+    first = evaluation_items(CORPUS, "test", 3, 1.0, 5)
+    again = evaluation_items(made_corpus(), "test", 3, 1.0, 5)
+    assert len(first) == 3
+    assert all(np.array_equal(a.noisy, b.noisy) for a, b in zip(first, again, strict=True))
+
+
+def test_pairs_are_read_by_name(tmp_path: Path) -> None:
+    for number in (2, 1):
+        clean = bursts(number, 0.5)
+        write(tmp_path / f"clean/{number}.wav", clean)
+        write(tmp_path / f"noisy/{number}.wav", clean + 0.01)
+    items = paired_items(tmp_path)
+    assert [item.speech for item in items] == ["1", "2"]
+    assert items[0].snr_db == pytest.approx(20.0, abs=1.0)
+    (tmp_path / "clean/2.wav").unlink()
+    with pytest.raises(InputError, match="no partner"):
+        paired_items(tmp_path)
+    write(tmp_path / "clean/2.wav", bursts(2, 0.4))
+    with pytest.raises(InputError, match="differ in length"):
+        paired_items(tmp_path)
+    write(tmp_path / "clean/2.wav", bursts(2, 0.5), 8000)
+    with pytest.raises(InputError, match="16 kHz mono"):
+        paired_items(tmp_path)
+    with pytest.raises(InputError, match="No pairs"):
+        paired_items(tmp_path / "clean")
