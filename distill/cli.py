@@ -43,18 +43,12 @@ def distill(
     RECIPE is a YAML file or the name of a built-in recipe. The teacher is trained first unless
     the recipe names one. A run that was interrupted resumes when the command is given again.
     """
-    from distill.recipe import load_recipe
+    from distill.road import evaluate_run
 
-    loaded = load_recipe(recipe)
-    if data is not None:
-        loaded = loaded.model_copy(update={"data": data})
-    if seed is not None:
-        loaded = loaded.model_copy(update={"seed": seed})
-    if pairs is not None:
-        evaluation = loaded.evaluation.model_copy(update={"pairs": pairs})
-        loaded = loaded.model_copy(update={"evaluation": evaluation})
+    loaded = resolve(recipe, data, pairs, seed)
     folder = output or Path("runs") / loaded.name
-    rows = run_distillation(loaded, folder, device, threads, quiet=as_json)
+    chosen = train_with_progress(loaded, folder, device, threads)
+    rows = evaluate_run(loaded, folder, chosen)
     if as_json:
         _print_json(folder, rows)
     else:
@@ -62,23 +56,35 @@ def distill(
         click.echo(f"Student: {folder / 'student'}\nNext: sordino export {folder}")
 
 
-def run_distillation(
-    recipe: Recipe, folder: Path, device: str, threads: int | None, *, quiet: bool
-) -> list[Row]:
-    """Train and evaluate with a progress bar on stderr."""
+def resolve(recipe: str, data: str | None, pairs: Path | None, seed: int | None) -> Recipe:
+    """A recipe with what the command line overrides."""
+    from distill.recipe import load_recipe
+
+    loaded = load_recipe(recipe)
+    changes: dict[str, object] = {}
+    if data is not None:
+        changes["data"] = data
+    if seed is not None:
+        changes["seed"] = seed
+    if pairs is not None:
+        changes["evaluation"] = loaded.evaluation.model_copy(update={"pairs": pairs})
+    return loaded.model_copy(update=changes)
+
+
+def train_with_progress(recipe: Recipe, folder: Path, device: str, threads: int | None) -> str:
+    """Train all networks of a recipe, bars on stderr; returns the device used."""
     import torch
 
     from distill.corpus import open_corpus
-    from distill.road import distil, evaluate_run
+    from distill.road import distil
 
     torch.set_num_threads(threads or default_threads())
     torch.set_flush_denormal(True)
     chosen = choose_device(device)
-    corpus = open_corpus(recipe.data)
-    if not quiet:
-        click.echo(f"Recipe {recipe.name} on {chosen}, data: {corpus.describe()}", err=True)
+    description = open_corpus(recipe.data).describe()
+    click.echo(f"Recipe {recipe.name} on {chosen}. Data: {description}", err=True)
     show_progress(distil(recipe, folder, chosen))
-    return evaluate_run(recipe, folder, chosen)
+    return chosen
 
 
 def default_threads() -> int:

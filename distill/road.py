@@ -179,7 +179,7 @@ def evaluation_mixtures(recipe: Recipe) -> list[Mixture]:
 def evaluate_run(recipe: Recipe, folder: Path, device: str = "cpu") -> list[Row]:
     """Score noisy, teacher, control and student on the held-out items; writes ``report.json``."""
     candidates = [
-        checkpoint_candidate(path, name, device) for name, path in _networks(recipe, folder)
+        checkpoint_candidate(path, name, device) for name, path in networks(recipe, folder)
     ]
     rows = evaluate(candidates, evaluation_mixtures(recipe), recipe.contract)
     text = json.dumps(report(rows), indent=1) + "\n"
@@ -187,7 +187,8 @@ def evaluate_run(recipe: Recipe, folder: Path, device: str = "cpu") -> list[Row]
     return rows
 
 
-def _networks(recipe: Recipe, folder: Path) -> list[tuple[str, Path]]:
+def networks(recipe: Recipe, folder: Path) -> list[tuple[str, Path]]:
+    """Names and checkpoint folders of every network of a run, the teacher first."""
     stages = [(TITLES[stage.role], folder / stage.role) for stage in _stages(recipe)]
     given = recipe.teacher.checkpoint
     if recipe.distillation.method != "none" and given is not None:
