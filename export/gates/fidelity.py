@@ -12,7 +12,7 @@ from runtime.artefact import GateResult
 from runtime.metrics import metric_versions
 
 NAME = "int8-versus-float"
-LEAST_SNR_DB = 15.0
+LEAST_SNR_DB = 20.0  # healthy models were measured at 33 to 39 dB
 LARGEST_SI_SDR_DROP_DB = 0.5
 LARGEST_PESQ_DROP = 0.1
 LIMIT = (
