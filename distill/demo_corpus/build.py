@@ -54,14 +54,14 @@ VOICES = (
     Voice("train", "espeak-ng", "en-us+f2", 50, 0.95),
     Voice("train", "espeak-ng", "en-gb-x-rp+f4", 45, 1.0),
     Voice("train", "espeak-ng", "en-us-nyc+f1", 60, 1.05),
-    Voice("train", "espeak-ng", "en-029+f5", 50, 0.9),
+    Voice("train", "espeak-ng", "en-029+aunty", 50, 0.9),
     Voice("train", "espeak-ng", "en-us+Andrea", 50, 1.0),
     Voice("train", "espeak-ng", "en-gb+belinda", 50, 0.95),
     Voice("train", "espeak-ng", "en-gb-x-gbclan+paul", 50, 0.9),
     Voice("train", "espeak-ng", "en-us+Gene", 50, 1.0),
     Voice("train", "espeak-ng", "en-gb+grandma", 50, 0.95),
     Voice("train", "espeak-ng", "en-us+Denis", 50, 0.9),
-    Voice("train", "espeak-ng", "en-gb-scotland+Alicia", 55, 1.0),
+    Voice("train", "espeak-ng", "en-gb-scotland+anika", 55, 1.0),
     Voice("train", "espeak-ng", "en-us+norbert", 50, 1.0),
     Voice("train", "espeak-ng", "en-gb-x-gbcwmd+ed", 50, 0.95),
     Voice("train", "espeak-ng", "en-us+shelby", 50, 0.95),
@@ -129,6 +129,24 @@ def read_aloud(voice: Voice, sentences: list[str]) -> tuple[npt.NDArray[np.float
     return np.concatenate(parts), spoken
 
 
+def encode(path: Path, samples: npt.NDArray[np.float64]) -> None:
+    """Write Ogg Vorbis; a file that holds the same sound stays, as Ogg streams differ by a serial
+    number drawn at random."""
+    temporary = path.with_name(f".{path.name}.part")
+    soundfile.write(
+        temporary,
+        samples.astype(np.float32),
+        SAMPLE_RATE,
+        format="OGG",
+        subtype="VORBIS",
+        compression_level=COMPRESSION,
+    )
+    if path.exists() and np.array_equal(soundfile.read(path)[0], soundfile.read(temporary)[0]):
+        temporary.unlink()
+    else:
+        temporary.replace(path)
+
+
 def check_variants() -> None:
     """espeak-ng speaks with its plain voice where a variant is missing, without a word: refuse."""
     command = ["espeak-ng", "--voices=variant"]
@@ -144,18 +162,14 @@ def main() -> None:
     sentences = read_sentences()
     speech = HERE / "speech"
     speech.mkdir(exist_ok=True)
+    for path in speech.glob("*.ogg"):
+        if path.stem not in {voice.speaker for voice in VOICES}:
+            path.unlink()
     entries: list[dict[str, object]] = []
     for voice in VOICES:
         samples, spoken = read_aloud(voice, sentences[voice.split])
         path = speech / f"{voice.speaker}.ogg"
-        soundfile.write(
-            path,
-            samples.astype(np.float32),
-            SAMPLE_RATE,
-            format="OGG",
-            subtype="VORBIS",
-            compression_level=COMPRESSION,
-        )
+        encode(path, samples)
         licence = FLITE_LICENCE if voice.engine == "flite" else ESPEAK_LICENCE
         entries.append(
             {
