@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ from export.material import Material
 from runtime.artefact import load_artefact
 from runtime.engines import engine_from_bytes, missing
 from targets.command import run
+
+pytestmark = pytest.mark.skipif(
+    find_spec("tflite_micro") is None, reason="tflite-micro is built for Linux on x86-64 only"
+)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 import flatbuffers
@@ -38,6 +39,9 @@ from runtime.engines import engine_from_bytes, missing
 
 Array = npt.NDArray[np.float32]
 Edit = Callable[[Any], None]
+needs_tflm = pytest.mark.skipif(
+    find_spec("tflite_micro") is None, reason="tflite-micro is built for Linux on x86-64 only"
+)
 
 
 def rewritten(content: bytes, edit: Edit) -> bytes:
@@ -199,6 +203,7 @@ def test_outputs_that_are_not_numbers_fail_parity(
 # bit-exact --------------------------------------------------------------------------------------
 
 
+@needs_tflm
 def test_bit_exact(int8_file: bytes, stored_frames: npt.NDArray[np.int8]) -> None:
     result = bit_exact(int8_file, stored_frames)
     assert result.verdict == "pass", result.detail
@@ -228,6 +233,7 @@ def _with_fully_connected(model: Any) -> None:
         operator.builtinOptions.keepNumDims = True
 
 
+@needs_tflm
 def test_operators_that_round_differently_are_found(
     int8_file: bytes, stored_frames: npt.NDArray[np.int8], graph: StepGraph
 ) -> None:
@@ -250,6 +256,7 @@ def test_a_missing_interpreter_is_not_a_pass(
     assert "tflite-micro" in result.detail
 
 
+@needs_tflm
 def test_a_file_that_does_not_load_fails(stored_frames: npt.NDArray[np.int8]) -> None:
     assert bit_exact(b"not a model", stored_frames).verdict == "fail"
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,10 @@ from runtime.denoiser import denoise_signal
 from runtime.engines import engine_names
 from runtime.metrics import Scores
 from targets.errors import InputError
+
+pytestmark = pytest.mark.skipif(
+    find_spec("tflite_micro") is None, reason="tflite-micro is built for Linux on x86-64 only"
+)
 
 
 def _silent(stage: str, fraction: float) -> None:
