@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from scipy.fft import irfft, next_fast_len, rfft
 
 from distill.corpus import SAMPLE_RATE, SPLITS, Clip, Corpus, FloatArray, Split
 from targets.errors import InputError
@@ -17,6 +18,7 @@ FRAME = 320  # 20 ms: the frame over which activity is judged
 ACTIVITY_RANGE_DB = 40.0  # frames this far below the loudest one are not active
 SILENCE_POWER = 1e-9  # −90 dBFS: a draw quieter than this is drawn again
 REDRAWS = 20
+EARLY_SAMPLES = SAMPLE_RATE * 50 // 1000  # of a room response: direct sound and early echoes
 FADE = 80  # samples of cross-fade where noise pieces meet: no click
 
 
@@ -222,9 +224,13 @@ class Mixer:
         if rng.random() >= self._settings.reverb_probability:
             return speech, speech
         response = self._responses[int(rng.integers(len(self._responses)))]
-        full = _convolve(speech, response)
-        early = _convolve(speech, response[:EARLY_SAMPLES])
-        return full, early
+        size = next_fast_len(len(speech) + len(response) - 1, real=True)
+        spectrum = rfft(speech, size)
+        heard, target = (
+            np.ascontiguousarray(irfft(spectrum * rfft(part, size), size)[: len(speech)])
+            for part in (response, response[:EARLY_SAMPLES])
+        )
+        return heard, target
 
     @cached_property
     def _responses(self) -> list[FloatArray]:
@@ -242,16 +248,6 @@ class Mixer:
         held_out = self._split_id > 0
         kept = [r for i, r in enumerate(responses) if (i % 10 == 9) == held_out]
         return kept or responses
-
-
-EARLY_SAMPLES = SAMPLE_RATE * 50 // 1000
-
-
-def _convolve(signal: FloatArray, response: FloatArray) -> FloatArray:
-    """The first ``len(signal)`` samples of a convolution."""
-    size = 1 << (len(signal) + len(response) - 2).bit_length()
-    spectrum = np.fft.rfft(signal, size) * np.fft.rfft(response, size)
-    return np.fft.irfft(spectrum, size)[: len(signal)].astype(np.float32)
 
 
 def _grouped(clips: tuple[Clip, ...], keys: list[str]) -> dict[str, tuple[Clip, ...]]:
