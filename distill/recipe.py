@@ -141,12 +141,14 @@ def parse_recipe(text: str, source: str) -> Recipe:
 
 
 def _explain(problem: ErrorDetails, source: str) -> InputError:
-    where = ".".join(str(part) for part in problem["loc"] if part not in ("UNetConfig", "str"))
+    # Of a union pydantic names the branch it tried ("str", "function-after[…]"): no key of ours.
+    path = [str(part) for part in problem["loc"]]
+    where = ".".join(part for part in path if part != "str" and not part.startswith("function-"))
     if problem["type"] != "extra_forbidden":
         known = f" Presets: {', '.join(sorted(PRESETS))}." if "network" in where else ""
         return InputError(f"{source}: {where or 'recipe'}: {problem['msg']}.", hint=known.strip())
-    known_keys = _keys_at(Recipe, [str(part) for part in problem["loc"][:-1]])
-    key = str(problem["loc"][-1])
+    known_keys = _keys_at(Recipe, path[:-1])
+    key = path[-1]
     close = difflib.get_close_matches(key, known_keys, n=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"Known here: {', '.join(known_keys)}."
     return InputError(f"{source}: unknown key {where!r}.", hint=hint)

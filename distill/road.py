@@ -55,9 +55,12 @@ class _Stage:
 def distil(recipe: Recipe, folder: Path, device: str = "cpu") -> Iterator[StageProgress]:
     """Run every stage of ``recipe`` in ``folder``, yielding after each training step.
 
-    Raises InputError where the folder holds a run of another recipe.
+    Raises InputError where the folder holds a run of another recipe, or where what the closing
+    table needs is missing: better before hours of training than after.
     """
     corpus = open_corpus(recipe.data)
+    if recipe.evaluation.pairs is not None:
+        paired_items(recipe.evaluation.pairs)
     identity = _claim(folder, recipe, corpus)
     teacher = None
     if recipe.distillation.method != "none" and recipe.teacher.checkpoint is not None:

@@ -1,0 +1,72 @@
+"""Recipes: validation, suggestions and identity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from distill.recipe import builtin_recipes, load_recipe, parse_recipe, resolve_network
+from targets.errors import InputError
+
+
+@pytest.mark.parametrize("name", builtin_recipes())
+def test_built_in_recipes_load(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert resolve_network(recipe.student.network)[1].bins == recipe.contract.bins
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "hint"),
+    [
+        ("name: x\nstudnet: {}", "studnet", "'student'"),
+        ("name: x\nstudent: {traning: {steps: 1}}", "student.traning", "'training'"),
+        ("name: x\nstudent: {training: {steps: 1, lerning_rate: 1}}", "lerning_rate", "'learn"),
+        ("name: x\nstudent: {network: {width: [4]}}", "student.network.width", "'widths'"),
+        ("name: x\nmixing: {snr: [0, 1]}", "mixing.snr", "'snr_db'"),
+        ("name: x\nzzz: 1", "zzz", "Known here"),
+    ],
+)
+def test_an_unknown_key_is_named_with_a_suggestion(text: str, key: str, hint: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_recipe(text, "my.yaml")
+    assert key in caught.value.message
+    assert "unknown key" in caught.value.message
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "- a\n- b",
+        "name: [unclosed",
+        "name: ../escape",
+        "name: x\nstudent: {network: enormous}",
+        "name: x\nteacher: {training: {steps: -3}}",
+        "name: x\nstudent: {network: {bins: 250}}",
+        "name: x\nmixing: {snr_db: [5, -5]}",
+        "name: x\ndistillation: {method: telepathy}",
+    ],
+)
+def test_a_bad_recipe_is_one_sentence(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_recipe(text, "my.yaml")
+    assert "\n" not in caught.value.message
+
+
+def test_a_recipe_that_is_not_there_names_the_built_in_ones(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        load_recipe(str(tmp_path / "none.yaml"))
+    assert "demo" in caught.value.hint
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(InputError):
+        load_recipe(str(binary))
+
+
+def test_identity_follows_content() -> None:
+    one, two = parse_recipe("name: x", "a"), parse_recipe("name: x\nseed: 0", "b")
+    assert one.sha256 == two.sha256
+    assert parse_recipe("name: x\nseed: 1", "c").sha256 != one.sha256

@@ -1,0 +1,236 @@
+"""Training: learns, repeats itself, resumes to the same bytes, and refuses what it must."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from distill.checkpoint import load_checkpoint, save_checkpoint
+from distill.cli import distill
+from distill.recipe import Recipe, Training, parse_recipe
+from distill.road import distil, evaluate_run
+from distill.training import STATE, Objective, enhance, learning_rate, train
+from distill.unet import UNet, UNetConfig
+from runtime.stft import FloatArray, StftContract
+from targets.errors import InputError
+
+RECIPE = """
+name: test
+teacher:
+  network: {widths: [6, 8], hidden: 12, patch: 8}
+  training: {steps: 6, batch: 2}
+student:
+  network: {widths: [4, 4], hidden: 6, patch: 8}
+  training: {steps: STEPS, batch: 2}
+mixing: {seconds: 0.5}
+evaluation: {items: 2, seconds: 2.0}
+"""
+
+
+def recipe(steps: int = 8, **changes: object) -> Recipe:
+    return parse_recipe(RECIPE.replace("STEPS", str(steps)), "test").model_copy(update=changes)
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "weights.safetensors").read_bytes()
+
+
+class TonesInNoise:
+    """A mixer that a network can learn from in a few steps."""
+
+    def batch(self, step: int, size: int) -> tuple[FloatArray, FloatArray]:
+        rng = np.random.default_rng([step, size])
+        n = np.arange(4096)
+        tones = 0.1 * np.sin(rng.uniform(0.05, 0.3, (size, 1)) * n)
+        noise = rng.normal(0, 0.1, (size, 4096))
+        return (tones + noise).astype(np.float32), tones.astype(np.float32)
+
+
+def fresh_network() -> UNet:
+    torch.manual_seed(0)
+    return UNet(UNetConfig(widths=(6, 8), hidden=8, patch=8))
+
+
+def test_a_network_learns_to_denoise(tmp_path: Path) -> None:
+    objective = Objective(StftContract(), recipe().loss)
+    plan = Training(steps=150, batch=4, learning_rate=5e-3)
+    events = list(train(fresh_network(), objective, plan, TonesInNoise(), tmp_path, "run"))
+    assert [event.step for event in events] == list(range(1, 151))
+    assert events[-1].si_sdr > events[10].si_sdr + 3.0
+    assert events[-1].loss < events[10].loss
+
+
+def test_an_interrupted_run_resumes_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distill.training.SAVE_SECONDS", 0.0)
+    objective = Objective(StftContract(), recipe().loss)
+    plan = Training(steps=12, batch=2)
+    whole = fresh_network()
+    straight = list(train(whole, objective, plan, TonesInNoise(), tmp_path / "a", "run"))
+    for event in train(fresh_network(), objective, plan, TonesInNoise(), tmp_path / "b", "run"):
+        if event.step == 5:
+            break
+    torch.manual_seed(99)  # what is drawn now must not matter
+    resumed = UNet(whole.config)
+    rest = list(train(resumed, objective, plan, TonesInNoise(), tmp_path / "b", "run"))
+    assert rest[0].step == 6
+    assert rest[-1] == straight[-1]
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_another_run_and_a_damaged_state_are_refused(tmp_path: Path) -> None:
+    objective = Objective(StftContract(), recipe().loss)
+    plan = Training(steps=2, batch=2)
+    list(train(fresh_network(), objective, plan, TonesInNoise(), tmp_path, "run"))
+    with pytest.raises(InputError, match="another run"):
+        list(train(fresh_network(), objective, plan, TonesInNoise(), tmp_path, "other"))
+    (tmp_path / STATE).write_bytes((tmp_path / STATE).read_bytes()[:100])
+    with pytest.raises(InputError, match="damaged"):
+        list(train(fresh_network(), objective, plan, TonesInNoise(), tmp_path, "run"))
+
+
+class NotNumbers(TonesInNoise):
+    def batch(self, step: int, size: int) -> tuple[FloatArray, FloatArray]:
+        noisy, clean = super().batch(step, size)
+        return noisy * np.float32(np.nan), clean
+
+
+def test_divergence_is_an_error_and_not_a_checkpoint(tmp_path: Path) -> None:
+    objective = Objective(StftContract(), recipe().loss)
+    with pytest.raises(InputError, match="diverged at step 1"):
+        list(
+            train(fresh_network(), objective, Training(steps=3), NotNumbers(), tmp_path, "run")
+        )
+    assert not (tmp_path / STATE).exists()
+
+
+def test_the_learning_rate_warms_up_and_ends_near_zero() -> None:
+    plan = Training(steps=100, learning_rate=1.0, warmup=0.1)
+    rates = [learning_rate(plan, step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(1.0)
+    assert rates.index(max(rates)) in (9, 10)
+    assert 0.0 < rates[-1] < 0.001
+
+
+def test_a_run_trains_all_networks_and_its_table_has_the_noisy_row(tmp_path: Path) -> None:
+    roles = {event.role for event in distil(recipe(), tmp_path / "run")}
+    assert roles == {"teacher", "control", "student"}
+    for role in roles:
+        checkpoint = load_checkpoint(tmp_path / "run" / role)
+        assert checkpoint.record.role == role
+        assert checkpoint.record.provenance["recipe_sha256"] == recipe().sha256
+        assert not (tmp_path / "run" / role / STATE).exists()
+    assert weights(tmp_path / "run" / "control") != weights(tmp_path / "run" / "student")
+    rows = evaluate_run(recipe(), tmp_path / "run")
+    assert [row.name for row in rows] == [
+        "Noisy",
+        "Teacher",
+        "Student alone",
+        "Student distilled",
+    ]
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert len(report["rows"][0]["items"]) == 2
+    again = list(distil(recipe(), tmp_path / "run"))
+    assert all(event.skipped for event in again)
+    list(distil(recipe(), tmp_path / "again"))
+    assert weights(tmp_path / "again" / "student") == weights(tmp_path / "run" / "student")
+
+
+def test_a_given_teacher_is_used_and_not_trained(tmp_path: Path) -> None:
+    first = recipe()
+    list(distil(first, tmp_path / "first"))
+    teacher = first.teacher.model_copy(update={"checkpoint": tmp_path / "first" / "teacher"})
+    second = recipe(teacher=teacher, control=False)
+    assert {event.role for event in distil(second, tmp_path / "second")} == {"student"}
+    assert weights(tmp_path / "second" / "student") == weights(tmp_path / "first" / "student")
+
+
+def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
+    list(distil(recipe(2, control=False), tmp_path))
+    with pytest.raises(InputError, match="another recipe"):
+        list(distil(recipe(3, control=False), tmp_path))
+
+
+def test_killed_training_resumes_to_the_same_student(tmp_path: Path) -> None:
+    source = tmp_path / "recipe.yaml"
+    source.write_text(RECIPE.replace("STEPS", "40"))
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    program = (
+        "import sys, distill.training as t; t.SAVE_SECONDS = 0.0; import torch;"
+        "torch.set_num_threads(1); from distill.recipe import load_recipe;"
+        "from distill.road import distil; from pathlib import Path\n"
+        "for e in distil(load_recipe(sys.argv[1]), Path(sys.argv[2])): pass"
+    )
+    command = [sys.executable, "-c", program, str(source)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen([*command, str(killed)], env=environment)
+    state = killed / "student" / STATE
+    deadline = time.monotonic() + 60
+    while not state.exists() and child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert not (killed / "student" / "checkpoint.json").exists(), "killed too late to show anything"
+    for folder in (killed, straight):
+        subprocess.run([*command, str(folder)], env=environment, check=True)
+    assert weights(killed / "student") == weights(straight / "student")
+
+
+def test_ctrl_c_during_training_says_how_to_go_on(tmp_path: Path) -> None:
+    source = tmp_path / "recipe.yaml"
+    source.write_text(RECIPE.replace("STEPS", "100000"))
+    command = [sys.executable, "-m", "distill", str(source), "-o", str(tmp_path / "run")]
+    child = subprocess.Popen(
+        [*command, "--threads", "1"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "run" / "control").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    _, stderr = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "Traceback" not in stderr
+    assert not list((tmp_path / "run").rglob("*.part"))
+    assert (tmp_path / "run" / "teacher" / "checkpoint.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["no-such-recipe"], ["demo", "--data", "/no/such/data"], ["demo", "--pairs", "/no/pairs"]],
+)
+def test_bad_arguments_are_input_errors(arguments: list[str], tmp_path: Path) -> None:
+    result = CliRunner().invoke(distill, [*arguments, "-o", str(tmp_path / "run")])
+    assert isinstance(result.exception, InputError)
+    assert result.exception.exit_code == 2
+
+
+def test_a_checkpoint_survives_the_round_trip_and_damage_is_noticed(tmp_path: Path) -> None:
+    list(distil(recipe(2, control=False), tmp_path))
+    checkpoint = load_checkpoint(tmp_path)
+    assert checkpoint.record.role == "student"
+    noisy = np.random.default_rng(0).normal(0, 0.1, 5000).astype(np.float32)
+    save_checkpoint(tmp_path / "copy", checkpoint.network, checkpoint.record)
+    copy = load_checkpoint(tmp_path / "copy")
+    contract = checkpoint.record.contract
+    assert np.array_equal(
+        enhance(copy.network, contract, noisy), enhance(checkpoint.network, contract, noisy)
+    )
+    path = tmp_path / "copy" / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(InputError, match="damaged"):
+        load_checkpoint(tmp_path / "copy")
+    with pytest.raises(InputError, match="No checkpoint"):
+        load_checkpoint(tmp_path / "nothing")
