@@ -21,6 +21,7 @@ from export.gates.recurrence import Runner
 from export.gates.responds import responds
 from export.gates.scale_floor import scale_floor
 from export.gates.sequence import sequence_equals_step
+from export.gates.stored_weights import stored_weights
 from export.gates.structure import structure
 from export.material import Signal
 from export.quality import Comparison
@@ -70,7 +71,7 @@ def verify_file(
     moved = _responds(emitted, sidecar, probe)
     if emitted.format == "onnx-fp32":
         return [onnx_structure(emitted.content, graph), moved]
-    gates = [structure(emitted.content, graph), moved]
+    gates = [structure(emitted.content, graph), stored_weights(emitted.content, graph), moved]
     if emitted.quantized is None:
         return gates
     stored = quantize(probe[:BIT_EXACT_FRAMES], sidecar.inputs[0])

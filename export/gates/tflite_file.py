@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
 _OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
 _TYPES = {value: name for name, value in vars(schema.TensorType).items() if name.isupper()}
+_DTYPES = {"INT8": "i1", "INT32": "<i4", "FLOAT32": "<f4"}  # of constants that are read back
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class StoredTensor:
     constant: bool
     static: bool
     offset: int  # of a constant's data in the file, 0 for an activation
+    values: npt.NDArray[Any] | None = field(default=None, repr=False)  # of a constant
 
 
 @dataclass(frozen=True)
@@ -72,16 +76,28 @@ def _tensor(model: schema.Model, tensor: schema.Tensor, content: bytes) -> Store
     buffer = model.Buffers(tensor.Buffer())
     constant = buffer.DataLength() > 0
     start = np.frombuffer(content, np.uint8).ctypes.data
+    kind = _TYPES.get(tensor.Type(), str(tensor.Type()))
     return StoredTensor(
         name=(tensor.Name() or b"").decode(errors="replace"),
-        type=_TYPES.get(tensor.Type(), str(tensor.Type())),
+        type=kind,
         shape=shape,
         scales=tuple(map(float, quantization.ScaleAsNumpy())) if scaled else (),
         zero_points=tuple(map(int, quantization.ZeroPointAsNumpy())) if scaled else (),
         constant=constant,
         static=all(size > 0 for size in (*shape, *signature)),
         offset=buffer.DataAsNumpy().ctypes.data - start if constant else 0,
+        values=_values(buffer.DataAsNumpy(), kind, shape) if constant else None,
     )
+
+
+def _values(
+    data: npt.NDArray[np.uint8], kind: str, shape: tuple[int, ...]
+) -> npt.NDArray[Any] | None:
+    """A constant's elements; None where their type or number is not what the tensor says."""
+    dtype = np.dtype(_DTYPES.get(kind, "V1"))
+    if kind not in _DTYPES or data.size != dtype.itemsize * np.prod(shape, dtype=np.int64):
+        return None
+    return np.frombuffer(data.tobytes(), dtype).reshape(shape)
 
 
 def _operator(model: schema.Model, operator: schema.Operator) -> StoredOperator:

@@ -29,8 +29,10 @@ from export.gates.recurrence import Runner
 from export.gates.responds import responds
 from export.gates.scale_floor import scale_floor
 from export.gates.sequence import sequence_equals_step
+from export.gates.stored_weights import stored_weights
 from export.gates.structure import structure
 from export.gates.tflite_file import read_model
+from export.lowering import lower
 from export.onnx import write_onnx
 from export.quantization import Affine, QuantizedGraph, quantize_graph
 from export.step_graph import Conv2d, Reshape, StepGraph
@@ -438,6 +440,63 @@ def test_reading_back_what_was_written(int8_file: bytes, quantized: QuantizedGra
     counts = stored.operator_counts()
     assert counts["RESHAPE"] == sum(isinstance(o, Reshape) for o in quantized.graph.operators)
     assert sum(counts.values()) == len(quantized.graph.operators)
+
+
+# stored-weights ---------------------------------------------------------------------------------
+
+
+def test_stored_weights(int8_file: bytes, float_file: bytes, graph: StepGraph) -> None:
+    for content in (int8_file, float_file):
+        result = stored_weights(content, graph)
+        assert result.verdict == "pass", result
+    parameters = sum(o.weight.size + o.bias.size for o in graph.operators if isinstance(o, Conv2d))
+    assert f"{parameters} weights" in stored_weights(int8_file, graph).detail
+
+
+def _one_step_more(name: str, place: int = 0) -> Edit:
+    def edit(model: Any) -> None:
+        buffer = model.buffers[tensor_named(model, name).buffer]
+        data = np.asarray(buffer.data).copy()
+        data[place] = data[place] + 1 if data[place] != 127 else 126
+        buffer.data = data
+
+    return edit
+
+
+def _halve_scale(name: str) -> Edit:
+    def edit(model: Any) -> None:
+        quantization = tensor_named(model, name).quantization
+        quantization.scale = np.concatenate(([quantization.scale[0] / 2], quantization.scale[1:]))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        _one_step_more("gru/new/input/weight", 7),
+        _one_step_more("decoder2/conv/weight", 3),
+        _one_step_more("encoder1_out/bias"),
+        _halve_scale("gru/expand/weight"),
+        _halve_scale("encoder1_out/bias"),
+        _halve_scale("encoder1/window"),
+    ],
+)
+def test_a_single_wrong_constant_is_found(int8_file: bytes, graph: StepGraph, edit: Edit) -> None:
+    result = stored_weights(rewritten(int8_file, edit), graph)
+    assert result.verdict == "fail", result
+
+
+def test_a_single_wrong_bit_of_a_float_weight_is_found(float_file: bytes, graph: StepGraph) -> None:
+    altered = rewritten(float_file, _one_step_more("gru/new/input/weight"))
+    assert stored_weights(altered, graph).verdict == "fail"
+
+
+def test_another_network_s_weights_are_found(
+    make_network: Callable[..., UNet], int8_file: bytes
+) -> None:
+    other = lower(make_network(seed=1))
+    assert stored_weights(int8_file, other).verdict == "fail"
 
 
 # onnx-structure ---------------------------------------------------------------------------------

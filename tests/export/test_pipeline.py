@@ -194,6 +194,13 @@ def test_without_pesq_the_gate_could_not_run(monkeypatch: pytest.MonkeyPatch) ->
     assert int8_versus_float(replace(unscored, snr_db=1.0)).verdict == "fail"
 
 
+def test_pesq_that_could_judge_nothing_is_not_a_pass() -> None:
+    unscored = replace(GOOD, float32=Scores(12.0, None, 0.9), int8=Scores(11.9, None, 0.9))
+    result = int8_versus_float(unscored)
+    assert result.verdict == "unavailable"
+    assert "could judge no mixture" in result.measured
+
+
 def test_coarse_ranges_are_heard(run_folder: Path, material: Material) -> None:
     """Calibrating on signals far louder than speech leaves few steps for speech itself."""
     deafening = replace(material, calibration=[1e6 * s for s in material.calibration])

@@ -1,0 +1,63 @@
+"""Gate ``stored-weights``: every weight and bias in the file is that of the trained network.
+
+One wrong weight is inaudible on average, so the comparison of signals cannot find it; this can.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from export.gates.tflite_file import StoredModel, StoredTensor, read_model
+from export.step_graph import Conv2d, StepGraph, Weights
+from runtime.artefact import GateResult
+
+NAME = "stored-weights"
+LIMIT = 0.5  # steps of the stored scale: what rounding to the nearest allows
+ROUNDING = 1e-3  # steps; scales are float32
+
+
+def stored_weights(model: bytes, graph: StepGraph) -> GateResult:
+    """Reads all constants of a TFLite file back and compares them with the graph's.
+
+    The measure is the largest deviation in steps of the stored scale; a float constant has a step
+    of zero and must be equal. A bias must be in units of input scale · weight scale.
+    """
+    stored = read_model(model)
+    by_output = {stored.tensors[op.outputs[0]].name: op.inputs for op in stored.operators}
+    worst, where, compared = 0.0, "", 0
+    for conv in (operator for operator in graph.operators if isinstance(operator, Conv2d)):
+        sources = by_output.get(conv.output.name, ())
+        deviation = _deviation(stored, sources, conv) if len(sources) == 3 else float("inf")
+        compared += conv.weight.size + conv.bias.size
+        if not deviation <= worst:
+            worst, where = deviation, conv.output.name
+    passed = worst <= LIMIT + ROUNDING
+    return GateResult(
+        name=NAME,
+        measured=f"{worst:.3g} steps off" if np.isfinite(worst) else "not comparable",
+        limit=f"≤ {LIMIT:g} of a step",
+        verdict="pass" if passed else "fail",
+        detail=f"{compared} weights and biases compared" + (f", worst in {where}" * bool(where)),
+    )
+
+
+def _deviation(stored: StoredModel, sources: tuple[int, ...], conv: Conv2d) -> float:
+    entry, weight, bias = (stored.tensors[index] for index in sources)
+    worst = max(_steps_off(weight, conv.weight), _steps_off(bias, conv.bias))
+    if weight.type == "INT8":
+        expected = np.multiply(weight.scales, np.float32(entry.scales[0]), dtype=np.float32)
+        if not np.allclose(bias.scales, expected, rtol=1e-5, atol=0.0):
+            return float("inf")
+    return worst
+
+
+def _steps_off(tensor: StoredTensor, wanted: Weights) -> float:
+    """Largest distance of a constant from ``wanted``, in steps; infinite where it has no place."""
+    if tensor.shape != wanted.shape or tensor.values is None:
+        return float("inf")
+    if tensor.type == "FLOAT32":
+        return 0.0 if np.array_equal(tensor.values, wanted) else float("inf")
+    if len(tensor.scales) != len(wanted) or any(tensor.zero_points):
+        return float("inf")
+    scales = np.asarray(tensor.scales, np.float64).reshape(-1, *(1,) * (wanted.ndim - 1))
+    return float(np.max(np.abs(tensor.values - wanted / scales)))
