@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from targets.errors import GateUnavailable
-
 if TYPE_CHECKING:
     from distill.checkpoint import Checkpoint
     from runtime.artefact import Artefact, GateResult, Sidecar
@@ -50,7 +48,7 @@ def export(
     """
     from distill.checkpoint import load_checkpoint
     from export.formats import known_formats
-    from export.pipeline import ExportRejected, unavailable_gates
+    from export.pipeline import ExportRejected, refuse_as_passed, unavailable_gates
 
     known_formats(targets)  # before anything slow
     checkpoint = load_checkpoint(run)
@@ -60,12 +58,7 @@ def export(
         _show(rejection.sidecars, (), as_json)
         raise
     _show([artefact.sidecar for artefact in artefacts], artefacts, as_json)
-    if skipped := unavailable_gates(artefacts):
-        raise GateUnavailable(
-            f"The artefacts are written, but {len(skipped)} gate could not run here: "
-            + "; ".join(f"{gate.name} ({gate.detail or gate.measured})" for gate in skipped),
-            hint="Install what is missing (`sordino doctor`) and export again.",
-        )
+    refuse_as_passed("The artefacts are written", unavailable_gates(artefacts))
 
 
 def _with_progress(

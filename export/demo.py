@@ -7,6 +7,7 @@ Each part is what the command of its name does. Training resumes; the rest is ma
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,21 +19,22 @@ import soundfile
 
 from distill.checkpoint import load_checkpoint
 from distill.evaluation import (
-    Candidate,
     Row,
     artefact_candidate,
     checkpoint_candidate,
     evaluate,
     report,
 )
+from distill.mixing import Mixture
 from distill.recipe import Recipe
 from distill.road import evaluation_mixtures, networks
 from export.pack import write_pack
-from export.pipeline import export_checkpoint
+from export.pipeline import export_checkpoint, unavailable_gates
 from runtime.artefact import Artefact, GateResult, write_atomically
 from runtime.denoiser import denoise_file
 from runtime.pack import verify_pack
 from runtime.profile import Profile, profile_artefact
+from runtime.stft import FloatArray
 from targets.errors import GateFailed
 from targets.fit import FitReport
 
@@ -57,6 +59,12 @@ class Summary:
     audio: tuple[tuple[Path, Path], ...]  # noisy, denoised
     seconds: dict[str, float] = field(default_factory=dict)  # wall time of each part
 
+    @property
+    def skipped(self) -> list[GateResult]:
+        """The gates of artefacts and pack that could not run here: none of them is a pass."""
+        of_pack = [gate for gate in self.pack_gates if gate.verdict == "unavailable"]
+        return [*unavailable_gates(self.artefacts), *of_pack]
+
 
 def finish_road(recipe: Recipe, folder: Path, trained_seconds: float, say: Report) -> Summary:
     """Everything after training, from the run in ``folder``.
@@ -75,19 +83,22 @@ def finish_road(recipe: Recipe, folder: Path, trained_seconds: float, say: Repor
     with part("export"):
         artefacts = export_checkpoint(load_checkpoint(folder), TARGETS, folder / "artefacts")
     int8 = artefacts[TARGETS.index("tflite-int8")]
+    mixtures = evaluation_mixtures(recipe)
     with part("evaluate"):
         candidates = [checkpoint_candidate(path, name) for name, path in networks(recipe, folder)]
         shipped = artefact_candidate(int8.path, "Student distilled, int8")
-        rows = _evaluate(recipe, [*candidates, shipped])
+        rows = evaluate([*candidates, shipped], mixtures, recipe.contract)
     with part("profile"):
         profile = profile_artefact(int8, seconds=PROFILE_SECONDS)
     with part("pack"):
-        packed = write_pack(int8, folder / "pack", figures=profile.figures, data=recipe.data)
+        # Golden vectors come from the embedded corpus: a pack goes to strangers, and nobody's
+        # recordings should go with it unasked.
+        packed = write_pack(int8, folder / "pack", figures=profile.figures)
         gates = verify_pack(folder / "pack")
         if failed := [gate.name for gate in gates if gate.verdict == "fail"]:
             raise GateFailed(f"The pack failed its own check: {', '.join(failed)}.")
     with part("denoise"):
-        audio = _listen(recipe, int8, folder / "audio")
+        audio = _listen(mixtures[:LISTENING], int8, folder / "audio")
     summary = Summary(
         folder,
         tuple(rows),
@@ -104,26 +115,26 @@ def finish_road(recipe: Recipe, folder: Path, trained_seconds: float, say: Repor
     return summary
 
 
-def _evaluate(recipe: Recipe, candidates: Sequence[Candidate]) -> list[Row]:
-    return evaluate(candidates, evaluation_mixtures(recipe), recipe.contract)
-
-
-def _listen(recipe: Recipe, artefact: Artefact, folder: Path) -> list[tuple[Path, Path]]:
-    """Write held-out noisy recordings and denoise each with the shipped model."""
+def _listen(
+    mixtures: Sequence[Mixture], artefact: Artefact, folder: Path
+) -> list[tuple[Path, Path]]:
+    """Write held-out noisy and clean recordings and denoise each with the shipped model."""
     folder.mkdir(parents=True, exist_ok=True)
+    rate = artefact.sidecar.contract.sample_rate
     pairs = []
-    for number, mixture in enumerate(evaluation_mixtures(recipe)[:LISTENING], 1):
+    for number, mixture in enumerate(mixtures, 1):
         noisy, denoised = folder / f"{number}-noisy.wav", folder / f"{number}-denoised.wav"
-        soundfile.write(noisy, mixture.noisy, recipe.contract.sample_rate, subtype="PCM_16")
-        soundfile.write(
-            folder / f"{number}-clean.wav",
-            mixture.clean,
-            recipe.contract.sample_rate,
-            subtype="PCM_16",
-        )
+        _write_wav(noisy, mixture.noisy, rate)
+        _write_wav(folder / f"{number}-clean.wav", mixture.clean, rate)
         denoise_file(artefact, noisy, denoised)
         pairs.append((noisy, denoised))
     return pairs
+
+
+def _write_wav(path: Path, samples: FloatArray, rate: int) -> None:
+    content = io.BytesIO()
+    soundfile.write(content, samples, rate, subtype="PCM_16", format="WAV")
+    write_atomically(path, content.getvalue())
 
 
 def record(summary: Summary) -> dict[str, object]:

@@ -54,12 +54,14 @@ def demo(
     trained = round(time.monotonic() - start, 1)
 
     from export.demo import finish_road, record
+    from export.pipeline import refuse_as_passed
 
     summary = finish_road(loaded, output, trained, lambda part: click.echo(f"… {part}", err=True))
     if as_json:
         click.echo(json.dumps(record(summary), indent=2))
     else:
         _show(summary)
+    refuse_as_passed("The road is walked", summary.skipped)
 
 
 def _show(summary: Summary) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill.checkpoint import Checkpoint
-from distill.corpus import SAMPLE_RATE, open_corpus
+from distill.corpus import SAMPLE_RATE, Corpus, open_corpus
 from export.calibration import Calibration, calibrate
 from export.describe import describe
 from export.formats import Emitted, Format, known_formats
@@ -22,7 +22,7 @@ from export.tflite import write_float, write_int8
 from export.verify import Features, probe_features, verify_file, verify_network, verify_parity
 from runtime.artefact import Artefact, GateResult, Sidecar, sidecar_path
 from runtime.engines import engine_from_bytes
-from targets.errors import GateFailed, InputError
+from targets.errors import GateFailed, GateUnavailable, InputError
 
 Progress = Callable[[str, float], None]
 
@@ -65,7 +65,7 @@ def export_checkpoint(
     """Export a network to ``targets`` (see ``FORMATS``), verify, and write to ``output``.
 
     ``data`` is a corpus for calibration and held-out mixtures; by default the one the checkpoint
-    was trained on. ``progress`` hears what is being done and the fraction behind us.
+    was trained on, unchanged. ``progress`` hears what is being done and the fraction behind us.
     Raises InputError for an unknown target, missing data or an output that cannot be written,
     and :class:`ExportRejected` when a gate fails; then ``output`` is as it was before. A gate that
     could not run does not stop the export: look for the verdict ``unavailable`` in the sidecars.
@@ -74,10 +74,30 @@ def export_checkpoint(
     check_writable(output)
     report = progress or _silent
     report("reading data", 0.0)
-    material = gather(open_corpus(data if data is not None else checkpoint.record.data))
+    material = gather(open_corpus(data) if data is not None else _training_corpus(checkpoint))
     verified = verified_models(checkpoint, formats, material, report)
     report("writing", 0.99)
     return write_artefacts(verified, output)
+
+
+def _training_corpus(checkpoint: Checkpoint) -> Corpus:
+    """The corpus of the checkpoint's recipe, as it was: one that was split anew since then may
+    hold out what was trained on."""
+    data = checkpoint.record.data
+    hint = "Name a corpus with --data; to measure honestly, one that was not trained on."
+    try:
+        corpus = open_corpus(data)
+    except InputError as error:
+        raise InputError(
+            f"The training data of {checkpoint.path} cannot be opened: {error.message}", hint=hint
+        ) from error
+    trained_on = checkpoint.record.provenance.get("corpus_sha256")
+    if trained_on is not None and corpus.fingerprint != trained_on:
+        raise InputError(
+            f"The recordings listed in {data} are not those that {checkpoint.path} was trained on.",
+            hint=hint,
+        )
+    return corpus
 
 
 def verified_models(
@@ -137,6 +157,18 @@ def unavailable_gates(artefacts: Sequence[Artefact]) -> list[GateResult]:
     """The gates that could not run here, each once."""
     gates = (gate for artefact in artefacts for gate in artefact.sidecar.gates)
     return list({gate.name: gate for gate in gates if gate.verdict == "unavailable"}.values())
+
+
+def refuse_as_passed(written: str, skipped: Sequence[GateResult]) -> None:
+    """Raise GateUnavailable, after all is ``written``, where gates were ``skipped``."""
+    if not skipped:
+        return
+    number = f"{len(skipped)} gate" + "s" * (len(skipped) > 1)
+    raise GateUnavailable(
+        f"{written}, but {number} could not run here: "
+        + "; ".join(f"{gate.name} ({gate.detail or gate.measured})" for gate in skipped),
+        hint="Install what is missing (`sordino doctor`) and give the command again.",
+    )
 
 
 def _emit(

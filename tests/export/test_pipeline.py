@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distill.checkpoint import load_checkpoint
+from distill.checkpoint import Checkpoint, load_checkpoint
 from export.formats import FORMATS, known_formats
 from export.gates.fidelity import int8_versus_float
 from export.material import Material
@@ -129,6 +129,25 @@ def test_the_default_corpus_is_the_checkpoint_s(
     for data in (None, "other"):
         export_checkpoint(load_checkpoint(run_folder), ["tflite-fp32"], tmp_path, data)
     assert opened == ["demo", "other"]
+
+
+def _with_provenance(checkpoint: Checkpoint, data: str, **provenance: str) -> Checkpoint:
+    changes = {"data": data, "provenance": provenance}
+    return replace(checkpoint, record=checkpoint.record.model_copy(update=changes))
+
+
+def test_training_data_that_is_gone_asks_for_data(run_folder: Path, tmp_path: Path) -> None:
+    moved = _with_provenance(load_checkpoint(run_folder), "gone/manifest.json")
+    with pytest.raises(InputError, match=r"training data of .* No data at gone") as caught:
+        export_checkpoint(moved, ["tflite-fp32"], tmp_path / "out")
+    assert "--data" in caught.value.hint
+    assert not (tmp_path / "out").exists()
+
+
+def test_training_data_that_was_split_anew_is_refused(run_folder: Path, tmp_path: Path) -> None:
+    changed = _with_provenance(load_checkpoint(run_folder), "demo", corpus_sha256="0" * 64)
+    with pytest.raises(InputError, match="not those that"):
+        export_checkpoint(changed, ["tflite-fp32"], tmp_path / "out")
 
 
 def test_an_unknown_target_names_the_known_ones(run_folder: Path, tmp_path: Path) -> None:
