@@ -24,6 +24,8 @@ from targets.errors import InputError
 
 Progress = Callable[[int, int], None]  # frames done, frames in all
 
+CHUNK_HOPS = 64  # of a recording at once: enough to be fast, little enough to stay in the cache
+
 
 def attenuation_floor(limit_db: float | None) -> float:
     """Linear share of the noisy signal that is kept: 10^(−limit/20), nothing without a limit.
@@ -41,7 +43,7 @@ def attenuation_floor(limit_db: float | None) -> float:
 
 
 class StreamingDenoiser:
-    """One channel, one hop at a time; the output trails the input by ``output_delay`` samples."""
+    """One channel, hop by hop; the output trails the input by ``output_delay`` samples."""
 
     def __init__(
         self, sidecar: Sidecar, engine: Engine, attenuation_limit_db: float | None = None
@@ -58,15 +60,15 @@ class StreamingDenoiser:
         self._synthesiser = StreamingSynthesiser(self._contract)
 
     def push(self, block: FloatArray) -> FloatArray:
-        """Denoise ``[hop]`` samples into ``[hop]`` samples.
+        """Denoise ``[hop]`` samples into ``[hop]`` samples, or several hops into as many.
 
         Raises InputError when the model returns NaN or infinite values.
         """
         contract = self._contract
         with np.errstate(over="ignore", invalid="ignore"):  # told below, in words
-            spectrum = self._analyser.push(block)
-            mask = self._stepper.step(features(contract, spectrum))
-            out = self._synthesiser.push(apply_mask(contract, spectrum, mask, self._floor))
+            spectra = self._analyser.push_many(block)
+            masks = self._stepper.steps(features(contract, spectra))
+            out = self._synthesiser.push_many(apply_mask(contract, spectra, masks, self._floor))
         if not np.isfinite(out).all():
             raise InputError(
                 "The model returned values that are not finite.",
@@ -114,8 +116,9 @@ class MultichannelDenoiser:
         self._waiting = np.concatenate((self._waiting, block))
         hops = len(self._waiting) // self._hop
         out = np.empty((hops * self._hop, len(self._channels)), dtype=np.float32)
-        for start in range(0, len(out), self._hop):
-            rows = slice(start, start + self._hop)
+        chunk = CHUNK_HOPS * self._hop
+        for start in range(0, len(out), chunk):
+            rows = slice(start, min(start + chunk, len(out)))
             for channel, denoiser in enumerate(self._channels):
                 out[rows, channel] = denoiser.push(self._waiting[rows, channel])
         self._waiting = self._waiting[len(out) :]

@@ -55,15 +55,25 @@ class Stepper:
 
     def step(self, features: FloatArray) -> FloatArray:
         """Mask float32 ``[bins, 2]`` of one frame's features float32 ``[bins, 3]``."""
+        return self.steps(features[np.newaxis])[0]
+
+    def steps(self, features: FloatArray) -> FloatArray:
+        """Masks float32 ``[n, bins, 2]`` of successive frames ``[n, bins, 3]``, n ≥ 1."""
         spec = self._inputs[0]
-        self._stored[0] = quantize(features.reshape(spec.shape), spec)
+        frames = quantize(features, spec).reshape(-1, *spec.shape)
+        masks = np.stack([self._run(frame) for frame in frames])
+        return dequantize(masks, self._outputs[0]).reshape(len(frames), *self._mask_shape)
+
+    def _run(self, frame: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """One step in stored values: the mask, and the states carried over to the next."""
+        self._stored[0] = frame
         results = self._engine.run(self._stored)
         for output, entry, tied in self._links:
             value = results[output]
             if not tied:
                 value = quantize(dequantize(value, self._outputs[output]), self._inputs[entry])
             self._stored[entry] = value
-        return dequantize(results[0], self._outputs[0]).reshape(self._mask_shape)
+        return results[0]
 
 
 def _links(sidecar: Sidecar) -> list[tuple[int, int, bool]]:

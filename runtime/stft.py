@@ -101,14 +101,21 @@ class StreamingAnalyser:
     def __init__(self, contract: StftContract) -> None:
         self._contract = contract
         self._window = contract.window_values()
-        self._buffer = np.zeros(contract.window_length, dtype=np.float32)
+        self._last: FloatArray = np.zeros(contract.hop, dtype=np.float32)
 
     def push(self, block: FloatArray) -> ComplexArray:
-        hop = self._contract.hop
-        self._buffer[:-hop] = self._buffer[hop:]
-        self._buffer[-hop:] = block
-        spectrum = np.fft.rfft(self._buffer * self._window, self._contract.fft_size)
-        return (spectrum * self._contract.scale).astype(np.complex64)
+        return self.push_many(block)[0]
+
+    def push_many(self, blocks: FloatArray) -> ComplexArray:
+        """``[n·hop]`` samples at once, n ≥ 1: the same spectra as one by one, ``[n, frequencies]``.
+
+        Most of the time of a single hop is Python's; recordings need not pay it for each.
+        """
+        halves = np.concatenate((self._last, blocks)).reshape(-1, self._contract.hop)
+        self._last = halves[-1]
+        frames = np.concatenate((halves[:-1], halves[1:]), axis=1)  # a window is two hops
+        spectra = np.fft.rfft(frames * self._window, self._contract.fft_size)
+        return (spectra * self._contract.scale).astype(np.complex64)
 
 
 class StreamingSynthesiser:
@@ -121,12 +128,18 @@ class StreamingSynthesiser:
         self._overlap: FloatArray = np.zeros(contract.output_delay, dtype=np.float32)
 
     def push(self, spectrum: ComplexArray) -> FloatArray:
+        return self.push_many(spectrum[np.newaxis])
+
+    def push_many(self, spectra: ComplexArray) -> FloatArray:
+        """``[n, frequencies]`` at once, n ≥ 1: the same samples as one by one, ``[n·hop]``."""
         hop = self._contract.hop
-        wave = np.fft.irfft(spectrum, self._contract.fft_size) / self._contract.scale
-        block: FloatArray = (wave * self._window).astype(np.float32)
-        out = self._overlap + block[:hop]
-        self._overlap = block[hop:]
-        return out
+        waves = np.fft.irfft(spectra, self._contract.fft_size) / self._contract.scale
+        frames: FloatArray = (waves * self._window).astype(np.float32)
+        out = frames[:, :hop].copy()
+        out[0] += self._overlap
+        out[1:] += frames[:-1, hop:]
+        self._overlap = frames[-1, hop:].copy()
+        return out.reshape(-1)
 
 
 def features(contract: StftContract, spectra: ComplexArray) -> FloatArray:
