@@ -148,10 +148,12 @@ def _record(recipe: Recipe, corpus: Corpus, stage: _Stage, identity: str) -> Che
 def _claim(folder: Path, recipe: Recipe, corpus: Corpus) -> str:
     """Mark ``folder`` as this recipe's; returns the run's identity."""
     identity = f"{recipe.sha256[:16]}-{corpus.fingerprint[:16]}"
+    if recipe.teacher.checkpoint is not None and recipe.distillation.method != "none":
+        # The recipe holds a teacher's path; its weights decide what the student becomes.
+        identity += f"-{load_checkpoint(recipe.teacher.checkpoint).sha256[:16]}"
     claim = folder / "recipe.json"
     if claim.is_file():
-        held = json.loads(claim.read_text("utf-8")).get("run")
-        if held != identity:
+        if _claimed_by(claim) != identity:
             raise InputError(
                 f"{folder} holds a run of another recipe or other data.",
                 hint="Choose another folder with -o, or delete this one.",
@@ -161,6 +163,16 @@ def _claim(folder: Path, recipe: Recipe, corpus: Corpus) -> str:
     content = {"run": identity, "recipe": recipe.model_dump(mode="json")}
     write_atomically(claim, (json.dumps(content, indent=2) + "\n").encode())
     return identity
+
+
+def _claimed_by(claim: Path) -> object:
+    """The identity in ``recipe.json``. Raises InputError where the file is damaged."""
+    try:
+        return json.loads(claim.read_text("utf-8"))["run"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise InputError(
+            f"{claim} is damaged.", hint="Choose another folder with -o, or delete this one."
+        ) from error
 
 
 def _finished(path: Path, identity: str) -> bool:

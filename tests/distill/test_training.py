@@ -110,9 +110,7 @@ class NotNumbers(TonesInNoise):
 def test_divergence_is_an_error_and_not_a_checkpoint(tmp_path: Path) -> None:
     objective = Objective(StftContract(), recipe().loss)
     with pytest.raises(InputError, match="diverged at step 1"):
-        list(
-            train(fresh_network(), objective, Training(steps=3), NotNumbers(), tmp_path, "run")
-        )
+        list(train(fresh_network(), objective, Training(steps=3), NotNumbers(), tmp_path, "run"))
     assert not (tmp_path / STATE).exists()
 
 
@@ -156,17 +154,26 @@ def test_a_given_teacher_is_used_and_not_trained(tmp_path: Path) -> None:
     second = recipe(teacher=teacher, control=False)
     assert {event.role for event in distil(second, tmp_path / "second")} == {"student"}
     assert weights(tmp_path / "second" / "student") == weights(tmp_path / "first" / "student")
+    list(distil(recipe(seed=1, control=False), tmp_path / "other"))
+    (tmp_path / "first" / "teacher" / "weights.safetensors").write_bytes(
+        weights(tmp_path / "other" / "teacher")
+    )
+    with pytest.raises(InputError, match="another recipe"):  # the same path, another teacher
+        list(distil(second, tmp_path / "second"))
 
 
 def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
     list(distil(recipe(2, control=False), tmp_path))
     with pytest.raises(InputError, match="another recipe"):
         list(distil(recipe(3, control=False), tmp_path))
+    (tmp_path / "recipe.json").write_text("{")
+    with pytest.raises(InputError, match="damaged"):
+        list(distil(recipe(2, control=False), tmp_path))
 
 
-def test_killed_training_resumes_to_the_same_student(tmp_path: Path) -> None:
+def test_a_run_killed_in_every_stage_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     source = tmp_path / "recipe.yaml"
-    source.write_text(RECIPE.replace("STEPS", "40"))
+    source.write_text(RECIPE.replace("STEPS", "40").replace("steps: 6", "steps: 40"))
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     program = (
         "import sys, distill.training as t; t.SAVE_SECONDS = 0.0; import torch;"
@@ -176,17 +183,21 @@ def test_killed_training_resumes_to_the_same_student(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", program, str(source)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    child = subprocess.Popen([*command, str(killed)], env=environment)
-    state = killed / "student" / STATE
-    deadline = time.monotonic() + 60
-    while not state.exists() and child.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    assert not (killed / "student" / "checkpoint.json").exists(), "killed too late to show anything"
+    roles = ("teacher", "control", "student")
+    for role in roles:
+        child = subprocess.Popen([*command, str(killed)], env=environment)
+        state = killed / role / STATE
+        deadline = time.monotonic() + 60
+        while not state.exists() and child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        child.kill()
+        child.wait()
+        assert not (killed / role / "checkpoint.json").exists(), f"{role}: killed too late"
     for folder in (killed, straight):
         subprocess.run([*command, str(folder)], env=environment, check=True)
-    assert weights(killed / "student") == weights(straight / "student")
+    for role in roles:
+        for name in ("weights.safetensors", "checkpoint.json"):
+            assert (killed / role / name).read_bytes() == (straight / role / name).read_bytes()
 
 
 def test_ctrl_c_during_training_says_how_to_go_on(tmp_path: Path) -> None:
