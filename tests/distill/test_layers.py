@@ -125,3 +125,9 @@ def test_bad_sizes_are_refused() -> None:
     with pytest.raises(InputError) as caught:
         preset("huge")
     assert "teacher" in caught.value.hint
+
+
+def test_an_untrained_network_passes_most_of_its_input() -> None:
+    mask = UNet(preset("tiny")).eval()(torch.zeros(1, 3, 5, 256)).mask
+    assert 0.5 < mask[:, 0].mean() < 0.9
+    assert mask[:, 1].abs().mean() < 0.3
