@@ -17,8 +17,10 @@ from distill.unet import UNet, UNetConfig
 from export.calibration import Calibration, calibrate
 from export.lowering import lower
 from export.material import Material
+from export.onnx import write_onnx
 from export.quantization import QuantizedGraph, quantize_graph
 from export.step_graph import StepGraph
+from export.tflite import write_float, write_int8
 from runtime.stft import StftContract
 
 SMALL = UNetConfig(bins=64, widths=(6, 8, 10), hidden=12)
@@ -176,3 +178,18 @@ def run_folder(tmp_path: Path) -> Path:
 def poor_run_folder(tmp_path: Path) -> Path:
     """A run whose student was never trained."""
     return _saved(tmp_path / "poor", randomised())
+
+
+@pytest.fixture(scope="session")
+def float_file(graph: StepGraph) -> bytes:
+    return write_float(graph)
+
+
+@pytest.fixture(scope="session")
+def int8_file(quantized: QuantizedGraph) -> bytes:
+    return write_int8(quantized)
+
+
+@pytest.fixture(scope="session")
+def onnx_file(make_network: Callable[..., UNet], graph: StepGraph) -> bytes:
+    return write_onnx(make_network(), graph)
