@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
-from distill.recipe import builtin_recipes, load_recipe, parse_recipe, resolve_network
+from distill.recipe import Recipe, builtin_recipes, load_recipe, parse_recipe, resolve_network
+from runtime.stft import StftContract
 from targets.errors import InputError
 
 
@@ -70,3 +74,20 @@ def test_identity_follows_content() -> None:
     one, two = parse_recipe("name: x", "a"), parse_recipe("name: x\nseed: 0", "b")
     assert one.sha256 == two.sha256
     assert parse_recipe("name: x\nseed: 1", "c").sha256 != one.sha256
+
+
+def _leaves(section: type[BaseModel]) -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel) and inner is not StftContract:
+            yield from _leaves(inner)
+        else:
+            yield name
+
+
+def test_the_manual_knows_every_key_and_its_example_is_a_recipe(repository: Path) -> None:
+    manual = (repository / "docs" / "distill.md").read_text("utf-8")
+    assert [key for key in _leaves(Recipe) if not re.search(rf"[`.]{key}[`.]", manual)] == []
+    example = re.search(r"```yaml\n(.*?)```", manual, re.DOTALL)
+    assert example is not None
+    assert parse_recipe(example[1], "docs/distill.md").mixing.reverb_probability == 0.3
