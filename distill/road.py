@@ -16,8 +16,8 @@ from typing import Literal
 
 import torch
 
-from distill.checkpoint import CheckpointRecord, load_checkpoint, save_checkpoint
-from distill.corpus import Corpus, open_corpus
+from distill.checkpoint import Checkpoint, CheckpointRecord, load_checkpoint, save_checkpoint
+from distill.corpus import SAMPLE_RATE, Corpus, open_corpus
 from distill.evaluation import Row, checkpoint_candidate, evaluate, report
 from distill.methods import METHODS
 from distill.mixing import Mixer, Mixture, evaluation_items, paired_items
@@ -59,12 +59,10 @@ def distil(recipe: Recipe, folder: Path, device: str = "cpu") -> Iterator[StageP
     table needs is missing: better before hours of training than after.
     """
     corpus = open_corpus(recipe.data)
-    if recipe.evaluation.pairs is not None:
-        paired_items(recipe.evaluation.pairs)
-    identity = _claim(folder, recipe, corpus)
-    teacher = None
-    if recipe.distillation.method != "none" and recipe.teacher.checkpoint is not None:
-        teacher = load_checkpoint(recipe.teacher.checkpoint).network.to(device)
+    given = _given_teacher(recipe)
+    _check_ahead(recipe, corpus, given)
+    identity = _claim(folder, recipe, corpus, given)
+    teacher = None if given is None else given.network.to(device)
     for stage in _stages(recipe):
         path = folder / stage.role
         if _finished(path, identity):
@@ -73,6 +71,43 @@ def distil(recipe: Recipe, folder: Path, device: str = "cpu") -> Iterator[StageP
             yield from _run_stage(recipe, corpus, stage, teacher, path, identity, device)
         if stage.role == "teacher":
             teacher = load_checkpoint(path).network.to(device)
+
+
+def _given_teacher(recipe: Recipe) -> Checkpoint | None:
+    """The teacher that the recipe names, where its method needs one."""
+    path = recipe.teacher.checkpoint
+    return None if path is None or recipe.distillation.method == "none" else load_checkpoint(path)
+
+
+def _check_ahead(recipe: Recipe, corpus: Corpus, given: Checkpoint | None) -> None:
+    """Raise InputError for what would otherwise end the run after its first network."""
+    stages = _stages(recipe)
+    for stage in stages:
+        if stage.network.bins != recipe.contract.bins:
+            raise InputError(
+                f"The {stage.role}'s network has {stage.network.bins} bins, "
+                f"the contract {recipe.contract.bins}.",
+                hint="Give both the same number of bins.",
+            )
+    if recipe.contract.sample_rate != SAMPLE_RATE:
+        raise InputError(
+            f"The contract's rate is {recipe.contract.sample_rate} Hz, corpora are read at "
+            f"{SAMPLE_RATE} Hz.",
+            hint="Leave sample_rate out of the recipe.",
+        )
+    if given is not None and given.record.contract != recipe.contract:
+        raise InputError(
+            f"The teacher in {given.path} was trained with another STFT contract.",
+            hint="Copy the contract from its checkpoint.json into the recipe, or train a teacher.",
+        )
+    build = METHODS[recipe.distillation.method]
+    if build is not None:
+        teacher = stages[0].network if given is None else given.record.architecture
+        build(stages[-1].network.hidden, teacher.hidden)
+    if recipe.evaluation.pairs is not None:
+        paired_items(recipe.evaluation.pairs)
+    else:
+        Mixer(corpus, corpus.held_out, recipe.mixing, recipe.seed)
 
 
 def _stages(recipe: Recipe) -> list[_Stage]:
@@ -145,12 +180,12 @@ def _record(recipe: Recipe, corpus: Corpus, stage: _Stage, identity: str) -> Che
     )
 
 
-def _claim(folder: Path, recipe: Recipe, corpus: Corpus) -> str:
+def _claim(folder: Path, recipe: Recipe, corpus: Corpus, given: Checkpoint | None) -> str:
     """Mark ``folder`` as this recipe's; returns the run's identity."""
     identity = f"{recipe.sha256[:16]}-{corpus.fingerprint[:16]}"
-    if recipe.teacher.checkpoint is not None and recipe.distillation.method != "none":
+    if given is not None:
         # The recipe holds a teacher's path; its weights decide what the student becomes.
-        identity += f"-{load_checkpoint(recipe.teacher.checkpoint).sha256[:16]}"
+        identity += f"-{given.sha256[:16]}"
     claim = folder / "recipe.json"
     if claim.is_file():
         if _claimed_by(claim) != identity:

@@ -17,12 +17,14 @@ from click.testing import CliRunner
 
 from distill.checkpoint import load_checkpoint, save_checkpoint
 from distill.cli import distill
+from distill.corpus import Corpus
 from distill.recipe import Recipe, Training, parse_recipe
 from distill.road import distil, evaluate_run
 from distill.training import STATE, Objective, enhance, learning_rate, train
 from distill.unet import UNet, UNetConfig
 from runtime.stft import FloatArray, StftContract
 from targets.errors import InputError
+from tests.distill.recordings import made_corpus
 
 RECIPE = """
 name: test
@@ -160,6 +162,39 @@ def test_a_given_teacher_is_used_and_not_trained(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="another recipe"):  # the same path, another teacher
         list(distil(second, tmp_path / "second"))
+
+
+def _two_voices() -> Corpus:
+    return Corpus("two voices", [clip for clip in made_corpus(2).clips if clip.split == "train"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("student: {network: {hidden: 200}}", "narrower than the student"),
+        ("student: {network: {bins: 128}}", "network has 128 bins"),
+        ("contract: {bins: 128}", "teacher's network has 256 bins, the contract 128"),
+        ("contract: {sample_rate: 8000}", "8000 Hz"),
+        ("data: two-voices", "valid split of two voices has no speech"),
+    ],
+)
+def test_what_cannot_end_well_is_refused_before_any_training(
+    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpora = {"demo": made_corpus(), "two-voices": _two_voices()}
+    monkeypatch.setattr("distill.road.open_corpus", lambda data: corpora[data])
+    with pytest.raises(InputError, match=message):
+        next(iter(distil(parse_recipe(f"name: t\n{text}", "test"), tmp_path / "run")))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_that_heard_other_spectra_is_refused(tmp_path: Path) -> None:
+    list(distil(recipe(2, control=False), tmp_path / "first"))
+    teacher = tmp_path / "first" / "teacher"
+    text = f"{{name: t, contract: {{compression: 0.5}}, teacher: {{checkpoint: {teacher}}}}}"
+    other = parse_recipe(text, "test")
+    with pytest.raises(InputError, match="another STFT contract"):
+        list(distil(other, tmp_path / "second"))
 
 
 def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
