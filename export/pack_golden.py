@@ -28,7 +28,10 @@ class GoldenSignal:
 
 
 def held_out_signal(contract: StftContract, data: str | None) -> GoldenSignal:
-    """A mixture no training saw, by default from the embedded demo corpus."""
+    """A mixture no training saw, by default from the embedded demo corpus.
+
+    The description names the licences of all recordings it may be cut from, for it travels.
+    """
     from distill.corpus import SAMPLE_RATE, open_corpus
     from distill.mixing import evaluation_items
 
@@ -39,11 +42,13 @@ def held_out_signal(contract: StftContract, data: str | None) -> GoldenSignal:
         )
     corpus = open_corpus(data)
     seconds = FRAMES * contract.hop / contract.sample_rate
-    item = evaluation_items(corpus, corpus.held_out, 1, seconds, SEED)[0]
+    split = corpus.held_out
+    item = evaluation_items(corpus, split, 1, seconds, SEED)[0]
+    licences = {clip.licence for clip in (*corpus.speech(split), *corpus.noise(split))}
     kind = "synthetic, " if corpus.synthetic else ""
     description = (
-        f"{corpus.name} corpus, {corpus.held_out} split, {kind}{item.speech} in {item.noise} "
-        f"at {item.snr_db:.1f} dB"
+        f"{corpus.name} corpus, {split} split, {kind}{item.speech} in {item.noise} "
+        f"at {item.snr_db:.1f} dB; licences of the split: {', '.join(sorted(licences))}"
     )
     return GoldenSignal(item.noisy, description)
 

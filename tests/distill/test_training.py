@@ -263,6 +263,14 @@ def test_bad_arguments_are_input_errors(arguments: list[str], tmp_path: Path) ->
     assert result.exception.exit_code == 2
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_cuda_that_is_missing_is_said(tmp_path: Path) -> None:
+    result = CliRunner().invoke(distill, ["--device", "cuda", "-o", str(tmp_path / "run")])
+    assert isinstance(result.exception, InputError)
+    assert "CUDA" in result.exception.message
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_checkpoint_survives_the_round_trip_and_damage_is_noticed(tmp_path: Path) -> None:
     list(distil(recipe(2, control=False), tmp_path))
     checkpoint = load_checkpoint(tmp_path)

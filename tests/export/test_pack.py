@@ -17,13 +17,14 @@ import export.pack_golden
 import runtime.profile
 from export.pack import read_figures_file, write_pack
 from export.pack_cli import pack as pack_command
-from export.pack_golden import GoldenSignal
+from export.pack_golden import GoldenSignal, held_out_signal
 from runtime.artefact import Artefact, StateSpec, sidecar_path
 from runtime.benchmark import Arena, BenchmarkUnavailable
 from runtime.engines import EngineMissing
 from runtime.figures import ARENA_FIGURE, Figure, Provenance
 from runtime.pack import verify_pack
 from runtime.pack_format import MANIFEST, MODEL_HEADER, MODEL_SOURCE
+from runtime.stft import StftContract
 from targets.catalog import load_target
 from targets.errors import InputError
 from tests.runtime.packs import CONTRACT, files_of, noise
@@ -265,6 +266,15 @@ def test_sidecars_that_cannot_be_packed_are_refused(artefact: Artefact, tmp_path
         with pytest.raises(InputError):
             write_pack(_altered(artefact, **changes), tmp_path / "pack", signal=noise())
     assert not (tmp_path / "pack").exists()
+
+
+def test_the_golden_speech_is_synthetic_by_default_and_names_its_licences() -> None:
+    chosen = held_out_signal(StftContract(), None)
+    assert len(chosen.samples) == 128 * 256
+    assert "demo corpus, test split, synthetic" in chosen.description
+    licences = chosen.description.rpartition("licences of the split: ")[2]
+    assert "made by this program" in licences
+    assert len(licences.split(", ")) > 1
 
 
 def test_too_short_a_signal_is_refused(artefact: Artefact, tmp_path: Path) -> None:
