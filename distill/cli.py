@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder [runs/NAME].")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option("--threads", type=click.IntRange(min=1), help="Processor threads [all cores].")
-@click.option("--seed", type=int, help="Overrides the recipe's seed.")
+@click.option("--seed", type=click.IntRange(min=0), help="Overrides the recipe's seed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the closing table as JSON.")
 def distill(
     recipe: str,
@@ -83,7 +83,11 @@ def train_with_progress(recipe: Recipe, folder: Path, device: str, threads: int 
     chosen = choose_device(device)
     description = open_corpus(recipe.data).describe()
     click.echo(f"Recipe {recipe.name} on {chosen}. Data: {description}", err=True)
-    show_progress(distil(recipe, folder, chosen))
+    try:
+        show_progress(distil(recipe, folder, chosen))
+    except KeyboardInterrupt:
+        click.echo("The same command, given again, goes on from the last saved step.", err=True)
+        raise
     return chosen
 
 

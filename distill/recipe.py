@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     ValidationError,
@@ -86,7 +87,7 @@ class Recipe(_Section):
     distillation: Distillation = Distillation()
     control: bool = True
     evaluation: Evaluation = Evaluation()
-    seed: int = 0
+    seed: NonNegativeInt = 0
 
     @property
     def sha256(self) -> str:
@@ -128,16 +129,30 @@ def parse_recipe(text: str, source: str) -> Recipe:
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise InputError(f"{source} is not valid YAML: {error}".replace("\n", " ")) from error
+        raise _not_yaml(error, source) from error
     if not isinstance(content, dict):
         raise InputError(f"{source} holds no recipe.", hint="It should map keys to values.")
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
-        raise _explain(error.errors()[0], source) from error
+        # A misspelt key comes first: that a required one is missing follows from it.
+        problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+        raise _explain(problems[0], source) from error
     for network in (recipe.teacher.network, recipe.student.network):
         resolve_network(network)
     return recipe
+
+
+def _not_yaml(error: yaml.YAMLError, source: str) -> InputError:
+    """One sentence of the parser's report, which spreads over several lines."""
+    problem, place = str(error).partition("\n")[0], ""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        problem = error.problem or problem
+        place = f", line {error.problem_mark.line + 1}"
+    return InputError(
+        f"{source} is not valid YAML{place}: {problem}.",
+        hint="Check indentation, brackets and quotes there.",
+    )
 
 
 def _explain(problem: ErrorDetails, source: str) -> InputError:

@@ -255,9 +255,11 @@ def _write_folder(destination: Path, files: Mapping[str, bytes]) -> None:
         if destination.exists():
             os.rename(destination, replaced)
         os.rename(building, destination)
-    except BaseException:
+    except BaseException as error:
         if replaced.exists() and not destination.exists():
             os.rename(replaced, destination)
+        if isinstance(error, OSError):
+            error.filename = str(destination)  # a full disk names nothing of itself
         raise
     finally:
         for leftover in (building, replaced):

@@ -98,11 +98,18 @@ def sha256_of(path: Path) -> str:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` to a temporary name beside ``path`` and rename it into place."""
+    """Write ``content`` to a temporary name beside ``path`` and rename it into place.
+
+    An OSError names ``path``: of itself a full disk names nothing, and the temporary name would
+    only puzzle.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         temporary.write_bytes(content)
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

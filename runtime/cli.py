@@ -17,7 +17,7 @@ PIPE = "-"
 ENGINE_HELP = "onnxruntime (.onnx), litert, litert-reference or tflm (.tflite)"
 
 
-@click.command()
+@click.command(short_help="Clean a file or a live stream.")
 @click.argument("noisy")
 @click.argument("clean")
 @click.option(
@@ -148,7 +148,7 @@ def _denoise_pipe(
         click.echo(summary.model_dump_json(indent=2), err=True)
 
 
-@click.command()
+@click.command(short_help="Measure a model: size, work, latency, memory.")
 @click.argument("artefact", type=click.Path(path_type=Path))
 @click.option(
     "--target",
@@ -199,7 +199,7 @@ def profile(
     Console().print(*profile_tables(result), sep="\n")
 
 
-@click.command()
+@click.command(short_help="Check a pack again, offline.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def verify(path: Path, as_json: bool) -> None:
@@ -235,7 +235,7 @@ def verify(path: Path, as_json: bool) -> None:
         )
 
 
-@click.command()
+@click.command(short_help="Say what this machine has and what it lacks.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def doctor(as_json: bool) -> None:
     """Say which engines, metrics and tools this machine has, and how to get the rest."""

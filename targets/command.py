@@ -13,6 +13,7 @@ status meaning
 70     a defect of sordino itself
 130    stopped with Ctrl-C
 141    whoever read the output stopped reading
+143    stopped by SIGTERM (129 by SIGHUP), tidied up as after Ctrl-C
 ====== ==========================================================================
 
 ``SORDINO_DEBUG=1`` shows the traceback instead of the sentence.
@@ -22,8 +23,13 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -33,8 +39,10 @@ HELP_OPTIONS = ["-h", "--help"]
 
 EXIT_BAD_INPUT = 2
 EXIT_DEFECT = 70  # EX_SOFTWARE of sysexits.h; 1 would read as a failed gate
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
-EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
+EXIT_SIGNAL = 128  # plus the number of the signal, as a shell reports it
+EXIT_BROKEN_PIPE = EXIT_SIGNAL + signal.SIGPIPE
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # Top-level module → the extra that brings it. Whatever the runtime needs is no extra, and missing
 # modules of our own are defects, so neither is listed.
@@ -64,6 +72,7 @@ _SYSTEM_REFUSALS = {
     errno.EACCES: ("Permission denied", "Check who owns the file or folder, or choose another."),
     errno.EPERM: ("Permission denied", "Check who owns the file or folder, or choose another."),
     errno.ENOENT: ("There is no such file or folder", "Check the spelling of the path."),
+    errno.EEXIST: ("Something else is there already", "Choose another name, or move it away."),
     errno.EISDIR: ("A file was expected, but this is a folder", "Name a file."),
     errno.ENOTDIR: ("A folder was expected, but this is a file", "Name a folder."),
     errno.ENAMETOOLONG: ("The name is too long", "Choose a shorter one."),
@@ -77,8 +86,10 @@ def run(command: click.Command, name: str, arguments: Sequence[str] | None = Non
     ``name`` is what usage lines call the program, ``arguments`` default to those of the process.
     With ``SORDINO_DEBUG`` set, a failure that is not one of usage is raised with its traceback.
     """
+    received: list[int] = []
     try:
-        status = _invoke(command, name, sys.argv[1:] if arguments is None else arguments)
+        with _stopping_tidily(received):
+            status = _invoke(command, name, sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()  # a full disk or a closed pipe must show here, not at interpreter exit
         return status
     except click.exceptions.Exit as leaving:
@@ -92,7 +103,36 @@ def run(command: click.Command, name: str, arguments: Sequence[str] | None = Non
     except (Exception, KeyboardInterrupt) as error:
         if os.environ.get("SORDINO_DEBUG"):
             raise
-        return _report(error)
+        # Libraries interrupted while they are imported turn a Ctrl-C into errors of their own.
+        return _report_stop(received[0]) if received else _report(error)
+
+
+@contextmanager
+def _stopping_tidily(received: list[int]) -> Iterator[None]:
+    """While a command runs, SIGTERM and SIGHUP end it as Ctrl-C does, so that it tidies up.
+
+    The signals that came are added to ``received``. One that the caller ignores (``nohup``) or
+    handles stays as it is. Only the main thread may install handlers.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    in_main = threading.current_thread() is threading.main_thread()
+    usual = {number: signal.getsignal(number) for number in STOPPING} if in_main else {}
+    replaced = {
+        number: handler
+        for number, handler in usual.items()
+        if handler in (signal.SIG_DFL, signal.default_int_handler)
+    }
+    for number in replaced:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in replaced.items():
+            signal.signal(number, handler)
 
 
 def _invoke(command: click.Command, name: str, arguments: Sequence[str]) -> int:
@@ -113,7 +153,7 @@ def _report(error: BaseException) -> int:
         case SordinoError():
             return _say(error.message, error.hint, error.exit_code)
         case KeyboardInterrupt() | click.Abort() | EOFError():
-            return _say("Stopped before the end.", "", EXIT_INTERRUPTED)
+            return _report_stop(signal.SIGINT)
         case ModuleNotFoundError():
             return _report_missing(error)
         case OSError():
@@ -122,6 +162,10 @@ def _report(error: BaseException) -> int:
             return _say("The machine is out of memory.", "Use less at once.", EXIT_BAD_INPUT)
         case _:
             return _report_defect(error)
+
+
+def _report_stop(number: int) -> int:
+    return _say("Stopped before the end.", "", EXIT_SIGNAL + number)
 
 
 def _report_missing(error: ModuleNotFoundError) -> int:

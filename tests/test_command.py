@@ -211,7 +211,12 @@ sys.exit(run(sleep, "sleep"))
 """
 
 
-def test_ctrl_c_ends_with_a_sentence_and_130(repository: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_ends_with_a_sentence_and_its_status(
+    repository: Path, number: signal.Signals, status: int
+) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", SLEEPER],
         cwd=repository,
@@ -221,10 +226,38 @@ def test_ctrl_c_ends_with_a_sentence_and_130(repository: Path) -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, said = process.communicate(timeout=20)
-    assert process.returncode == 130
+    assert process.returncode == status
     assert said == "Error: Stopped before the end.\n"
+
+
+def test_an_error_that_a_signal_caused_is_not_told(capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    def importing() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:  # as extension modules do on the way up
+            raise ImportError("cannot import name 'x'") from error
+
+    assert run(importing, "test", []) == 130
+    assert capsys.readouterr().err == "Error: Stopped before the end.\n"
+
+
+def test_handlers_of_the_caller_stay() -> None:
+    heard: list[int] = []
+
+    @click.command()
+    def working() -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        assert run(working, "test", []) == 0
+        assert heard == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 WRITER = """

@@ -30,6 +30,8 @@ def test_built_in_recipes_load(name: str) -> None:
         ("name: x\nstudent: {network: {width: [4]}}", "student.network.width", "'widths'"),
         ("name: x\nmixing: {snr: [0, 1]}", "mixing.snr", "'snr_db'"),
         ("name: x\nzzz: 1", "zzz", "Known here"),
+        # Without `steps` a required key is missing as well.
+        ("name: x\nstudent: {training: {stesp: 5}}", "student.training.stesp", "'steps'"),
     ],
 )
 def test_an_unknown_key_is_named_with_a_suggestion(text: str, key: str, hint: str) -> None:
@@ -49,6 +51,9 @@ def test_an_unknown_key_is_named_with_a_suggestion(text: str, key: str, hint: st
         "name: ../escape",
         "name: x\nstudent: {network: enormous}",
         "name: x\nteacher: {training: {steps: -3}}",
+        "name: x\nseed: -1",
+        "a: b: c",
+        "!!python/object/apply:os.getpid []",
         "name: x\nstudent: {network: {bins: 250}}",
         "name: x\nmixing: {snr_db: [5, -5]}",
         "name: x\ndistillation: {method: telepathy}",
