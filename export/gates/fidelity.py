@@ -12,8 +12,8 @@ from runtime.artefact import GateResult
 from runtime.metrics import metric_versions
 
 NAME = "int8-versus-float"
-# Healthy models were measured at 31 to 39 dB, ranges that clip peaks by half at 21.5 dB.
-LEAST_SNR_DB = 25.0
+# Healthy models were measured at 27 to 39 dB, one whose ranges clip peaks by half at 21.5 dB.
+LEAST_SNR_DB = 22.0
 LARGEST_SI_SDR_DROP_DB = 0.5
 LARGEST_PESQ_DROP = 0.1
 LIMIT = (

@@ -17,6 +17,8 @@ def randomised(network: UNet) -> UNet:
     generator = torch.Generator().manual_seed(7)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             module.running_mean.normal_(0.0, 0.2, generator=generator)
             module.running_var.uniform_(0.5, 2.0, generator=generator)
             module.weight.data.uniform_(0.5, 1.5, generator=generator)
@@ -106,6 +108,7 @@ def test_same_padding_yields_one_output_per_stride(kernel: int, stride: int, ste
 
 def test_sub_pixel_unfolds_channels_last() -> None:
     layer = SubPixelConv(1, 2, 1, 2, last=True)
+    assert layer.conv.bias is not None
     with torch.no_grad():
         layer.conv.weight.copy_(torch.tensor([1.0, 2.0, 3.0, 4.0]).view(4, 1, 1, 1))
         layer.conv.bias.zero_()

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from distill.checkpoint import load_checkpoint, save_checkpoint
 from distill.cli import distill
 from distill.corpus import Corpus
+from distill.mixing import Mixer
 from distill.recipe import Recipe, Training, parse_recipe
 from distill.road import distil, evaluate_run
 from distill.training import STATE, Objective, enhance, learning_rate, train
@@ -47,8 +48,11 @@ def weights(folder: Path) -> bytes:
     return (folder / "weights.safetensors").read_bytes()
 
 
-class TonesInNoise:
+class TonesInNoise(Mixer):
     """A mixer that a network can learn from in a few steps."""
+
+    def __init__(self) -> None:
+        """No corpus is needed."""
 
     def batch(self, step: int, size: int) -> tuple[FloatArray, FloatArray]:
         rng = np.random.default_rng([step, size])

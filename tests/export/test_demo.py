@@ -91,10 +91,11 @@ def test_the_table_scores_what_ships_beside_noisy_and_float(
 ) -> None:
     noisy, float32, int8 = walked[0].rows
     assert (noisy.name, int8.name) == ("Noisy", "Student distilled, int8")
-    measured = [row.scores.si_sdr for row in (noisy, float32, int8)]
-    assert None not in measured
-    assert measured[2] > measured[0]
-    assert measured[2] == pytest.approx(measured[1], abs=0.5)
+    before, ideal, shipped = (row.scores.si_sdr for row in (noisy, float32, int8))
+    assert before is not None
+    assert shipped is not None
+    assert shipped > before
+    assert shipped == pytest.approx(ideal, abs=0.5)
 
 
 def test_the_files_to_listen_to_are_as_long_as_each_other_and_differ(
