@@ -56,7 +56,9 @@ def test_the_loss_ignores_the_level() -> None:
     for gain in (1.0, 0.1):
         spectra = stft.analyse(CONTRACT, gain * noisy)
         level = (gain * noisy).square().mean(-1).sqrt()
-        values.append(float(denoising_loss(CONTRACT, LossWeights(), spectra, gain * clean, level)[0]))
+        values.append(
+            float(denoising_loss(CONTRACT, LossWeights(), spectra, gain * clean, level)[0])
+        )
     assert values[0] == pytest.approx(values[1], rel=1e-3)
 
 
