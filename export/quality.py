@@ -23,13 +23,15 @@ from runtime.stft import StftContract, analyse, apply_mask, synthesise
 class Comparison:
     """Mean scores of each row over ``items`` mixtures, and how far int8 is from float.
 
-    ``snr_db`` is the mean over the mixtures of float energy over the energy of the difference.
+    ``snr_db`` is the mean over the mixtures of float energy over the energy of the difference,
+    ``worst_snr_db`` that of the mixture where it is least.
     """
 
     noisy: Scores
     float32: Scores
     int8: Scores
     snr_db: float
+    worst_snr_db: float
     items: int
 
     def scores(self) -> dict[str, dict[str, float]]:
@@ -77,6 +79,7 @@ def compare_int8(
         float32=reference.float32,
         int8=_mean(mixtures, estimates),
         snr_db=float(np.mean(ratios)),
+        worst_snr_db=min(ratios),
         items=len(mixtures),
     )
 

@@ -53,5 +53,7 @@ def int8_versus_float(comparison: Comparison) -> GateResult:
         measured=", ".join(parts),
         limit=LIMIT,
         verdict="fail" if findings else verdict,
-        detail="; ".join(findings) or f"means over {comparison.items} held-out mixtures",
+        detail="; ".join(findings)
+        or f"means over {comparison.items} held-out mixtures; "
+        f"least SNR of one {comparison.worst_snr_db:.1f} dB",
     )

@@ -176,8 +176,12 @@ def run_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def poor_run_folder(tmp_path: Path) -> Path:
-    """A run whose student was never trained."""
-    return _saved(tmp_path / "poor", randomised())
+    """A run whose student makes things worse: its random mask does not even pass the input."""
+    network = randomised()
+    values = network.state_dict()
+    values["decoder.2.conv.bias"] = torch.zeros_like(values["decoder.2.conv.bias"])
+    network.load_state_dict(values)
+    return _saved(tmp_path / "poor", network)
 
 
 @pytest.fixture(scope="session")

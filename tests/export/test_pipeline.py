@@ -178,6 +178,7 @@ GOOD = Comparison(
     float32=Scores(12.0, 2.2, 0.9),
     int8=Scores(11.9, 2.18, 0.9),
     snr_db=27.0,
+    worst_snr_db=12.0,
     items=16,
 )
 
@@ -186,6 +187,7 @@ def test_a_faithful_int8_model_passes() -> None:
     result = int8_versus_float(GOOD)
     assert result.verdict == "pass"
     assert "SNR 27.0 dB" in result.measured
+    assert "least SNR of one 12.0 dB" in result.detail
 
 
 @pytest.mark.parametrize(
