@@ -272,6 +272,6 @@ def _write(output: Path, manifest: Manifest) -> None:
         write_atomically(output, (content + "\n").encode())
     except OSError as error:
         raise InputError(
-            f"{output} cannot be written ({error.strerror}).",
+            f"{output} cannot be written ({(error.strerror or str(error)).lower()}).",
             hint="Choose a folder you may write to.",
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -212,7 +213,7 @@ class AudioWriter:
         try:
             self._file = self._open(source, container)
         except BaseException:
-            self._temporary.unlink(missing_ok=True)
+            self._discard()
             raise
 
     def _open(self, source: AudioInfo, container: str) -> soundfile.SoundFile:
@@ -282,7 +283,11 @@ class AudioWriter:
             if kind is None:
                 raise self._cut_short() from failure
         finally:
-            self._temporary.unlink(missing_ok=True)
+            self._discard()
+
+    def _discard(self) -> None:
+        with suppress(OSError):  # a read-only file system refuses even what is not there
+            self._temporary.unlink()
 
 
 def _to_integer(block: FloatArray, bits: int) -> npt.NDArray[np.int64]:
