@@ -90,6 +90,16 @@ class Recipe(_Section):
     seed: NonNegativeInt = 0
 
     @property
+    def training_sha256(self) -> str:
+        """Hash of what decides the weights: neither name nor path of the data, nor the table."""
+        decides = self.model_dump(
+            mode="json",
+            exclude={"name": True, "data": True, "control": True, "evaluation": True}
+            | {"teacher": {"checkpoint"}},
+        )
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+    @property
     def sha256(self) -> str:
         """Hash of the resolved recipe: two runs with the same hash repeat each other."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)

@@ -182,9 +182,8 @@ def _record(recipe: Recipe, corpus: Corpus, stage: _Stage, identity: str) -> Che
 
 def _claim(folder: Path, recipe: Recipe, corpus: Corpus, given: Checkpoint | None) -> str:
     """Mark ``folder`` as this recipe's; returns the run's identity."""
-    identity = f"{recipe.sha256[:16]}-{corpus.fingerprint[:16]}"
+    identity = f"{recipe.training_sha256[:16]}-{corpus.fingerprint[:16]}"
     if given is not None:
-        # The recipe holds a teacher's path; its weights decide what the student becomes.
         identity += f"-{given.sha256[:16]}"
     claim = folder / "recipe.json"
     if claim.is_file():

@@ -73,7 +73,7 @@ def test_the_snr_is_what_it_says() -> None:
 
 
 def test_the_level_is_in_range_and_peaks_never_exceed_full_scale() -> None:
-    mixer = Mixer(CORPUS, "train", MixSettings(), 1)
+    mixer = Mixer(CORPUS, "train", MixSettings(level_dbfs=(-36.0, -18.0)), 1)
     for index in range(30):
         noisy = mixer.item(index).noisy
         level = 10.0 * np.log10(np.mean(noisy.astype(np.float64) ** 2))

@@ -75,6 +75,14 @@ def test_a_recipe_that_is_not_there_names_the_built_in_ones(tmp_path: Path) -> N
         load_recipe(str(binary))
 
 
+def test_what_only_changes_the_table_does_not_change_the_run() -> None:
+    base = parse_recipe("name: x", "a")
+    table = parse_recipe("name: y\ncontrol: false\nevaluation: {items: 3}\ndata: other", "b")
+    weights = parse_recipe("name: x\nmixing: {seconds: 3}", "c")
+    assert base.training_sha256 == table.training_sha256
+    assert base.training_sha256 != weights.training_sha256
+
+
 def test_identity_follows_content() -> None:
     one, two = parse_recipe("name: x", "a"), parse_recipe("name: x\nseed: 0", "b")
     assert one.sha256 == two.sha256
