@@ -183,7 +183,7 @@ def test_a_folder_that_cannot_be_written_is_bad_input(
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(Path, "write_bytes", refuse)
-    with pytest.raises(InputError, match="cannot be written \\(Read-only file system\\)"):
+    with pytest.raises(InputError, match="cannot be written \\(read-only file system\\)"):
         scan(*folders, tmp_path / "m.json")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["noise", "speech"]
 
