@@ -186,7 +186,8 @@ def _claim(folder: Path, recipe: Recipe, corpus: Corpus, given: Checkpoint | Non
     if given is not None:
         identity += f"-{given.sha256[:16]}"
     claim = folder / "recipe.json"
-    if claim.is_file():
+    trained = any(any((folder / role).glob("*.safetensors")) for role in TITLES)
+    if claim.is_file() and trained:
         if _claimed_by(claim) != identity:
             raise InputError(
                 f"{folder} holds a run of another recipe or other data.",

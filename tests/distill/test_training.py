@@ -201,6 +201,14 @@ def test_a_teacher_that_heard_other_spectra_is_refused(tmp_path: Path) -> None:
         list(distil(other, tmp_path / "second"))
 
 
+def test_a_folder_in_which_nothing_was_trained_is_taken_over(tmp_path: Path) -> None:
+    wrong = recipe(2, control=False)
+    (tmp_path / "student").mkdir()
+    (tmp_path / "recipe.json").write_text('{"run": "of a recipe that failed at once"}')
+    list(distil(wrong, tmp_path))
+    assert load_checkpoint(tmp_path).record.recipe == wrong.model_dump(mode="json")
+
+
 def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
     list(distil(recipe(2, control=False), tmp_path))
     with pytest.raises(InputError, match="another recipe"):
