@@ -117,7 +117,9 @@ def verified_models(
     progress("verifying the network", 0.45)
     shared = verify_network(network, graph, probe)
     floats = {model.format: model.content for model in emitted if model.quantized is None}
+    # Every format is checked against every other, also when only one of them is asked for.
     floats.setdefault("tflite-fp32", write_float(graph))
+    floats.setdefault("onnx-fp32", write_onnx(network, graph))
     shared.append(verify_parity(network, graph, floats, probe))
     progress("scoring", 0.55)
     reference = float_quality(graph, contract, material.held_out)
