@@ -109,18 +109,23 @@ def _amount(value: float | None, unit: str) -> str:
 
 
 def gate_table(gates: Iterable[GateResult], title: str) -> Table:
-    """Gate, measured, limit, verdict and detail."""
+    """Gate, measured, limit and verdict, and the detail where any gate has one."""
+    listed = list(gates)
+    columns = ["gate", "measured", "limit", "verdict"]
+    if detailed := any(gate.detail for gate in listed):
+        columns.append("detail")
     table = Table(title=escape(title))
-    for column in ("gate", "measured", "limit", "verdict", "detail"):
-        table.add_column(column, overflow="fold", no_wrap=column == "verdict")
-    for gate in gates:
-        table.add_row(
-            escape(gate.name),
-            escape(gate.measured),
-            escape(gate.limit),
-            _coloured(gate.verdict),
-            escape(gate.detail),
+    for column in columns:
+        table.add_column(
+            column,
+            overflow="fold",
+            no_wrap=column == "verdict",
+            min_width=20 if column == "gate" else None,  # the longest name of one word
         )
+    for gate in listed:
+        cells = [escape(gate.name), escape(gate.measured), escape(gate.limit)]
+        cells.append(_coloured(gate.verdict))
+        table.add_row(*cells, *([escape(gate.detail)] if detailed else []))
     return table
 
 
