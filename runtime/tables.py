@@ -112,15 +112,17 @@ def gate_table(gates: Iterable[GateResult], title: str) -> Table:
     """Gate, measured, limit and verdict, and the detail where any gate has one."""
     listed = list(gates)
     columns = ["gate", "measured", "limit", "verdict"]
+    width = 20  # of the longest name in one word
     if detailed := any(gate.detail for gate in listed):
         columns.append("detail")
+        width = 14  # else 80 characters would not hold five columns
     table = Table(title=escape(title))
     for column in columns:
         table.add_column(
             column,
             overflow="fold",
             no_wrap=column == "verdict",
-            min_width=20 if column == "gate" else None,  # the longest name of one word
+            min_width=width if column == "gate" else None,
         )
     for gate in listed:
         cells = [escape(gate.name), escape(gate.measured), escape(gate.limit)]

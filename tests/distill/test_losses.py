@@ -91,8 +91,8 @@ def test_cosine_latent_constrains_direction_and_not_scale() -> None:
     with torch.no_grad():
         method.widen.weight.copy_(torch.eye(3))
     latent, active = torch.randn(1, 6, 3), torch.ones(1, 6)
-    assert float(method(latent, 5.0 * latent, active)) == pytest.approx(0.0, abs=1e-5)
-    assert float(method(latent, -latent, active)) == pytest.approx(2.0, abs=1e-5)
+    assert method(latent, 5.0 * latent, active).item() == pytest.approx(0.0, abs=1e-5)
+    assert method(latent, -latent, active).item() == pytest.approx(2.0, abs=1e-5)
 
 
 def test_cosine_latent_gradient_is_numerically_right_and_finite_on_silence() -> None:

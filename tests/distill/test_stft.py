@@ -18,7 +18,8 @@ CONTRACT = stft.StftContract()
 
 
 def level_db(error: np.ndarray, signal: np.ndarray) -> float:
-    return float(10 * np.log10(np.mean(np.square(error)) / np.mean(np.square(signal))))
+    ratio = np.mean(np.square(error)) / np.mean(np.square(signal))
+    return float(10 * np.log10(max(ratio, 1e-20)))
 
 
 def test_numpy_matches_the_golden_spectra() -> None:
