@@ -106,7 +106,7 @@ def _training_corpus(checkpoint: Checkpoint) -> Corpus:
 @contextmanager
 def _one_torch_thread() -> Iterator[None]:
     """Single frames gain nothing from more threads, and beside another busy process threads that
-    wait for each other made an export of 17 seconds last 5 minutes."""
+    wait for each other made an export of 20 seconds last 5 minutes."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
