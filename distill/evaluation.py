@@ -44,19 +44,20 @@ def evaluate(
     candidates: Sequence[Candidate], mixtures: Sequence[Mixture], contract: StftContract
 ) -> list[Row]:
     """A row for the noisy input, then one for each candidate."""
-    workers = os.cpu_count() or 1
-    rows = []
-    for candidate in (None, *candidates):
-        pairs = [
-            (mix.clean, candidate.denoise(mix.noisy) if candidate else mix.noisy)
-            for mix in mixtures
-        ]
-        scores = tuple(score_many(pairs, contract.sample_rate, workers))
-        if candidate is None:
-            rows.append(Row(NOISY, None, scores))
-        else:
-            rows.append(Row(candidate.name, candidate.parameters, scores))
-    return rows
+    noisy = [mixture.noisy for mixture in mixtures]
+
+    def row(name: str, parameters: int | None, estimates: Sequence[FloatArray]) -> Row:
+        pairs = [(mix.clean, signal) for mix, signal in zip(mixtures, estimates, strict=True)]
+        scores = score_many(pairs, contract.sample_rate, os.cpu_count() or 1)
+        return Row(name, parameters, tuple(scores))
+
+    return [
+        row(NOISY, None, noisy),
+        *(
+            row(candidate.name, candidate.parameters, [candidate.denoise(one) for one in noisy])
+            for candidate in candidates
+        ),
+    ]
 
 
 def checkpoint_candidate(path: Path, name: str, device: str = "cpu") -> Candidate:

@@ -83,8 +83,8 @@ def finish_road(recipe: Recipe, folder: Path, trained_seconds: float, say: Repor
     with part("export"):
         artefacts = export_checkpoint(load_checkpoint(folder), TARGETS, folder / "artefacts")
     int8 = artefacts[TARGETS.index("tflite-int8")]
-    mixtures = evaluation_mixtures(recipe)
     with part("evaluate"):
+        mixtures = evaluation_mixtures(recipe)
         candidates = [checkpoint_candidate(path, name) for name, path in networks(recipe, folder)]
         shipped = artefact_candidate(int8.path, "Student distilled, int8")
         rows = evaluate([*candidates, shipped], mixtures, recipe.contract)
