@@ -66,6 +66,7 @@ class GruBottleneck(nn.Module):
         self.channels, self.bins, self.hidden = channels, bins, hidden
         self.gru = nn.GRU(channels * bins, hidden, batch_first=True)
         self.expand = nn.Linear(hidden, channels * bins)
+        self.latent = nn.Identity()  # a name under which a forward hook finds the latents
 
     def initial_state(self, batch: int) -> Tensor:
         return torch.zeros((batch, self.hidden), device=self.expand.weight.device)
@@ -73,6 +74,7 @@ class GruBottleneck(nn.Module):
     def forward(self, sequence: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns output, new state and the latents ``[batch, time, hidden]``."""
         latent, last = self.gru(self._flatten(sequence), state.unsqueeze(0))
+        latent = self.latent(latent)
         return self._unflatten(self.expand(latent)), last.squeeze(0), latent
 
     def step(self, frame: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -83,7 +85,7 @@ class GruBottleneck(nn.Module):
         reset, update = torch.sigmoid(ir + hr), torch.sigmoid(iz + hz)
         candidate = torch.tanh(inew + reset * hnew)
         state = candidate + update * (state - candidate)
-        latent = state.unsqueeze(1)
+        latent = self.latent(state.unsqueeze(1))
         return self._unflatten(self.expand(latent)), state, latent
 
     def _flatten(self, sequence: Tensor) -> Tensor:

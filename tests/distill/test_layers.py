@@ -134,3 +134,17 @@ def test_an_untrained_network_passes_most_of_its_input() -> None:
     mask = UNet(preset("tiny")).eval()(torch.zeros(1, 3, 5, 256)).mask
     assert 0.5 < mask[:, 0].mean() < 0.9
     assert mask[:, 1].abs().mean() < 0.3
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_latents_pass_a_module_of_their_own(whole: bool) -> None:
+    network = UNet(preset("tiny")).eval()
+    seen: list[torch.Tensor] = []
+    latent = dict(network.named_modules())["bottleneck.latent"]
+    latent.register_forward_hook(lambda module, entry, output: seen.append(output))
+    features = torch.randn(2, 3, 1, 256)
+    states = network.initial_states(2)
+    out = network(features, states) if whole else network.step(features, states)
+    assert len(seen) == 1
+    assert torch.equal(seen[0], out.latent)
+    assert out.latent.shape == (2, 1, 32)
