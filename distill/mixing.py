@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from scipy.fft import irfft, next_fast_len, rfft
 
 from distill.corpus import SAMPLE_RATE, SPLITS, Clip, Corpus, FloatArray, Split
@@ -20,6 +21,7 @@ SILENCE_POWER = 1e-9  # −90 dBFS: a draw quieter than this is drawn again
 REDRAWS = 20
 EVALUATION_LEVEL_DBFS = (-36.0, -18.0)
 EARLY_SAMPLES = SAMPLE_RATE * 50 // 1000  # of a room response: direct sound and early echoes
+POOL_SEED = 0x706F6F6C  # of the items of a pool, the same for every Mixer: "pool"
 FADE = 80  # samples of cross-fade where noise pieces meet: no click
 
 
@@ -37,6 +39,9 @@ class MixSettings(BaseModel):
     babble_probability: float = Field(0.08, ge=0.0, le=1.0)
     reverb_probability: float = Field(0.0, ge=0.0, le=1.0)
     rir_folder: Path | None = None  # *.npy of shape [positions, ears, taps] at 16 kHz
+    # Only so many distinct items, the same whatever the seed, visited in an order of the seed's:
+    # several students can then share what a teacher said of each.
+    pool: PositiveInt | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> MixSettings:
@@ -104,8 +109,16 @@ class Mixer:
         self._type_ends = np.cumsum(weights)
 
     def item(self, index: int) -> Mixture:
-        """Mixture number ``index``: depends on (seed, split, index) and the settings only."""
-        sequence = np.random.SeedSequence([self._seed, self._split_id, index])
+        """Mixture number ``index``: depends on (seed, split, index) and the settings only.
+
+        With a pool, the seed decides only the order in which its items come, each once an epoch.
+        """
+        seed, number = self._seed, index
+        if (pool := self._settings.pool) is not None:
+            epoch, position = divmod(index, pool)
+            number = int(_visits(self._seed, self._split_id, epoch, pool)[position])
+            seed = POOL_SEED
+        sequence = np.random.SeedSequence([seed, self._split_id, number])
         rng = np.random.Generator(np.random.PCG64(sequence))
         for _ in range(REDRAWS):
             speech, speech_name, group = self._speech_track(rng)
@@ -129,14 +142,18 @@ class Mixer:
         clean = clean * np.float32(gain)
         return Mixture(noisy, clean, snr_db, speech_name, noise_name)
 
-    def batch(self, step: int, size: int) -> tuple[FloatArray, FloatArray]:
-        """Noisy and clean signals ``[size, samples]`` of items ``step·size …``."""
-        noisy = np.empty((size, self._samples), dtype=np.float32)
+    def rows(self, first: int, count: int) -> tuple[FloatArray, FloatArray]:
+        """Noisy and clean signals ``[count, samples]`` of items ``first …``."""
+        noisy = np.empty((count, self._samples), dtype=np.float32)
         clean = np.empty_like(noisy)
-        for row in range(size):
-            mixture = self.item(step * size + row)
+        for row in range(count):
+            mixture = self.item(first + row)
             noisy[row], clean[row] = mixture.noisy, mixture.clean
         return noisy, clean
+
+    def batch(self, step: int, size: int) -> tuple[FloatArray, FloatArray]:
+        """Noisy and clean signals ``[size, samples]`` of items ``step·size …``."""
+        return self.rows(step * size, size)
 
     def _pick_speech(self, rng: np.random.Generator) -> Clip:
         """A clip in proportion to its length: every second of speech is equally likely."""
@@ -250,6 +267,13 @@ class Mixer:
         held_out = self._split_id > 0
         kept = [r for i, r in enumerate(responses) if (i % 10 == 9) == held_out]
         return kept or responses
+
+
+@lru_cache(maxsize=8)
+def _visits(seed: int, split_id: int, epoch: int, pool: int) -> npt.NDArray[np.int64]:
+    """Order ``[pool]`` in which the items of a pool are visited in an epoch."""
+    sequence = np.random.SeedSequence([seed, split_id, epoch, POOL_SEED])
+    return np.random.Generator(np.random.PCG64(sequence)).permutation(pool)
 
 
 def _grouped(clips: tuple[Clip, ...], keys: list[str]) -> dict[str, tuple[Clip, ...]]:

@@ -61,6 +61,21 @@ def test_a_batch_is_its_items() -> None:
         assert np.array_equal(clean[row], mixer.item(8 + row).clean)
 
 
+def test_a_pool_holds_the_same_items_for_every_seed_in_another_order_each_epoch() -> None:
+    settings = MixSettings(seconds=0.25, pool=6)
+    epochs = [
+        [Mixer(CORPUS, "train", settings, seed).rows(first, 6)[0] for first in (0, 6)]
+        for seed in (0, 1)
+    ]
+    orders = [rows.tobytes() for seed in epochs for rows in seed]
+    assert len(set(orders)) == 4
+    contents = [{row.tobytes() for row in rows} for seed in epochs for rows in seed]
+    assert len(contents[0]) == 6
+    assert all(content == contents[0] for content in contents)
+    valid = Mixer(CORPUS, "valid", settings, 0).rows(0, 6)[0]
+    assert contents[0].isdisjoint(row.tobytes() for row in valid)
+
+
 def test_the_snr_is_what_it_says() -> None:
     mixer = Mixer(CORPUS, "train", MixSettings(), 0)
     snrs = []
