@@ -1,0 +1,1 @@
+"""Teachers of every kind: what a student is bound to, seen through one protocol."""
