@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.batch_norm import SharedBatchNorm
+
 
 def same_padding(kernel: int, stride: int) -> tuple[int, int]:
     """Zeros before and after a frequency axis divisible by ``stride`` (TensorFlow's SAME rule)."""
@@ -30,7 +32,7 @@ class CausalConv(nn.Module):
         super().__init__()
         self.kernel, self.stride, self.bins = kernel, stride, bins
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride=(1, stride), bias=False)
-        self.norm = nn.BatchNorm2d(outputs)
+        self.norm = SharedBatchNorm(outputs)
 
     def initial_state(self, batch: int) -> Tensor | None:
         history = self.kernel[0] - 1
@@ -112,7 +114,7 @@ class SubPixelConv(nn.Module):
         self.conv = nn.Conv2d(
             inputs, outputs * factor, (1, kernel), padding=(0, kernel // 2), bias=last
         )
-        self.norm = nn.Identity() if last else nn.BatchNorm2d(outputs * factor)
+        self.norm = nn.Identity() if last else SharedBatchNorm(outputs * factor)
 
     def forward(self, sequence: Tensor) -> Tensor:
         wide = self.norm(self.conv(sequence))
