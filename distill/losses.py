@@ -46,8 +46,8 @@ def denoising_loss(
     scale = (1.0 / level.clamp_min(1e-5)).view(-1, 1, 1)
     target = stft.analyse(contract, clean) * scale
     estimate = estimate * scale
-    target_magnitude, target_phase = _compress(target, contract.compression)
-    magnitude, phase = _compress(estimate, contract.compression)
+    target_magnitude, target_phase = compress(target, contract.compression)
+    magnitude, phase = compress(estimate, contract.compression)
     distance = (magnitude - target_magnitude).square().mean()
     complex_distance = (phase - target_phase).abs().square().mean()
     ratio = si_sdr(stft.synthesise(contract, estimate, clean.shape[-1]), clean).mean()
@@ -59,7 +59,8 @@ def denoising_loss(
     return DenoisingLoss(total, ratio.detach())
 
 
-def _compress(spectra: Tensor, exponent: float) -> tuple[Tensor, Tensor]:
+def compress(spectra: Tensor, exponent: float) -> tuple[Tensor, Tensor]:
+    """Magnitudes to the power of ``exponent``, and the spectra with those magnitudes."""
     power = spectra.real.square() + spectra.imag.square() + _FLOOR
     return power ** (0.5 * exponent), spectra * power ** (0.5 * (exponent - 1.0))
 

@@ -6,11 +6,24 @@ from collections.abc import Callable
 
 from torch import nn
 
+from distill.methods.alignment import NAMES, Alignment, build_alignment, wanted_taps
 from distill.methods.cosine_latent import CosineLatent
+from distill.methods.pairs import Pair
+from distill.methods.settings import CosineLatentSettings, MethodSettings, TapPair
+from distill.views import TapShape
+
+__all__ = ["NAMES", "Alignment", "MethodSettings", "TapPair", "build_alignment", "wanted_taps"]
+
+
+def _cosine_latent(student: int, teacher: int) -> nn.Module:
+    latent = TapPair(student="bottleneck.latent", teacher="bottleneck.latent")
+    return CosineLatent(
+        CosineLatentSettings(), Pair(latent, TapShape(1, student), TapShape(1, teacher))
+    )
+
 
 # Name → constructor from the widths of student and teacher latents; None is the student alone.
-# The module maps latents [batch, time, width] of both and active frames [batch, time] to a loss.
 METHODS: dict[str, Callable[[int, int], nn.Module] | None] = {
     "none": None,
-    "cosine-latent": CosineLatent,
+    "cosine-latent": _cosine_latent,
 }

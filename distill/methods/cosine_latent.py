@@ -1,7 +1,7 @@
 """Latent alignment by cosine distance through a linear inverted bottleneck.
 
 Luong, Heikkinen, Drossos, Virtanen, AES Express Paper 2025 (arXiv 2505.03442). The width of the
-projection (that of the teacher's latent) and the masking of silent frames are our reading.
+projection (by default that of the teacher's latent) and the masking of silent frames are ours.
 """
 
 from __future__ import annotations
@@ -9,36 +9,39 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.activity import active_frames as active_frames
+from distill.methods.frames import active_mean
+from distill.methods.pairs import Pair
+from distill.methods.settings import CosineLatentSettings
 from targets.errors import InputError
 
 
 class CosineLatent(nn.Module):
-    """mean over active frames of 1 − cos(A z_s, z_t), A linear and widening.
+    """mean over items and active frames of 1 − cos(A z_s, E z_t), A linear and widening.
 
-    ``A`` serves training only and costs nothing on the device.
+    ``A`` is learned, serves training only and costs nothing on the device. ``E`` embeds the
+    teacher's latent in the common width and is the identity by default. In a wider space it
+    appends zeros: it must be fixed, because a learned one could meet the student in one direction
+    for all frames, and orthonormal, so that angles between the teacher's latents stay; which
+    orthonormal map makes no difference, as ``A`` learns whatever rotation there is between two.
     """
 
-    def __init__(self, student_width: int, teacher_width: int) -> None:
+    def __init__(self, settings: CosineLatentSettings, pair: Pair) -> None:
         super().__init__()
-        if teacher_width < student_width:
+        inputs = pair.student.frequency * pair.student.channels
+        target = pair.teacher.frequency * pair.teacher.channels
+        width = settings.width or target
+        if width < max(inputs, target):
             raise InputError(
-                f"An inverted bottleneck widens: the teacher's latent ({teacher_width}) is "
-                f"narrower than the student's ({student_width}).",
-                hint="Give the teacher at least the student's `hidden` size.",
+                f"An inverted bottleneck widens, to {width} it would narrow: {pair}.",
+                hint=f"Give cosine-latent a `width` of at least {max(inputs, target)}.",
             )
-        self.widen = nn.Linear(student_width, teacher_width, bias=False)
+        self.missing = width - target
+        self.widen = nn.Linear(inputs, width, bias=False)
 
     def forward(self, student: Tensor, teacher: Tensor, active: Tensor) -> Tensor:
-        cosine = functional.cosine_similarity(self.widen(student), teacher, dim=-1, eps=1e-6)
-        return ((1.0 - cosine) * active).sum() / active.sum().clamp_min(1.0)
-
-
-def active_frames(features: Tensor, threshold_db: float = 40.0) -> Tensor:
-    """``[batch, time]`` of 1 where a frame of features ``[batch, 3, time, bins]`` is louder than
-    ``threshold_db`` below the loudest frame of its item, else 0.
-
-    The features are compressed, so the comparison is of compressed energies at exponent 0.3.
-    """
-    energy = features[:, 0].square().mean(dim=-1)
-    floor = energy.amax(dim=-1, keepdim=True) * 10.0 ** (-0.3 * threshold_db / 10.0)
-    return (energy > floor).to(features.dtype)
+        """Scalar from activations ``[batch, time, frequency, channels]``, one vector a frame."""
+        widened = self.widen(student.flatten(2))
+        target = functional.pad(teacher.flatten(2), (0, self.missing))
+        cosine = functional.cosine_similarity(widened, target, dim=-1, eps=1e-6)
+        return active_mean(1.0 - cosine, active)

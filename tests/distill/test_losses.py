@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from distill import stft
+from distill.activity import active_frames
 from distill.losses import LossWeights, denoising_loss, si_sdr
-from distill.methods.cosine_latent import CosineLatent, active_frames
 from runtime import metrics
 from runtime.stft import StftContract
 from runtime.stft import analyse as numpy_analyse
-from targets.errors import InputError
 
 CONTRACT = StftContract()
 
@@ -70,49 +69,6 @@ def test_silence_gives_a_finite_loss_and_gradient() -> None:
     assert torch.isfinite(loss)
     assert spectra.grad is not None
     assert torch.isfinite(torch.view_as_real(spectra.grad)).all()
-
-
-def test_cosine_latent_equals_a_numpy_implementation() -> None:
-    torch.manual_seed(3)
-    method = CosineLatent(4, 7)
-    student, teacher = torch.randn(2, 5, 4), torch.randn(2, 5, 7)
-    active = torch.tensor([[1.0, 1, 0, 1, 1], [0, 0, 1, 1, 0]])
-    widened = student.numpy() @ method.widen.weight.detach().numpy().T
-    total, count = 0.0, 0
-    for b, t in zip(*np.nonzero(active.numpy()), strict=True):
-        u, v = widened[b, t], teacher.numpy()[b, t]
-        total += 1.0 - float(u @ v / np.linalg.norm(u) / np.linalg.norm(v))
-        count += 1
-    assert method(student, teacher, active).item() == pytest.approx(total / count, abs=1e-5)
-
-
-def test_cosine_latent_constrains_direction_and_not_scale() -> None:
-    method = CosineLatent(3, 3)
-    with torch.no_grad():
-        method.widen.weight.copy_(torch.eye(3))
-    latent, active = torch.randn(1, 6, 3), torch.ones(1, 6)
-    assert method(latent, 5.0 * latent, active).item() == pytest.approx(0.0, abs=1e-5)
-    assert method(latent, -latent, active).item() == pytest.approx(2.0, abs=1e-5)
-
-
-def test_cosine_latent_gradient_is_numerically_right_and_finite_on_silence() -> None:
-    torch.manual_seed(4)
-    method = CosineLatent(3, 5).double()
-    student = torch.randn(1, 4, 3, dtype=torch.float64, requires_grad=True)
-    teacher = torch.randn(1, 4, 5, dtype=torch.float64)
-    active = torch.ones(1, 4, dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda value: method(value, teacher, active), student)
-    zeros = torch.zeros(1, 4, 3, dtype=torch.float64, requires_grad=True)
-    loss = method(zeros, torch.zeros_like(teacher), torch.zeros_like(active))
-    loss.backward()
-    assert float(loss) == 0.0
-    assert zeros.grad is not None
-    assert torch.isfinite(zeros.grad).all()
-
-
-def test_a_bottleneck_that_narrows_is_refused() -> None:
-    with pytest.raises(InputError, match="narrower"):
-        CosineLatent(8, 4)
 
 
 def test_silent_frames_are_not_active() -> None:

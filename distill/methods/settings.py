@@ -1,0 +1,78 @@
+"""What a recipe says of each method: its weight, its taps and its own options."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+from distill.taps import parse_tap
+from targets.errors import InputError
+
+
+class TapPair(BaseModel):
+    """Where student and teacher are compared; in YAML also one string for both sides.
+
+    Each is a module path, optionally with a layout behind a colon (see :mod:`distill.taps`).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    student: str
+    teacher: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _same_on_both_sides(cls, value: Any) -> Any:
+        return {"student": value, "teacher": value} if isinstance(value, str) else value
+
+    @field_validator("student", "teacher")
+    @classmethod
+    def _layout(cls, value: str) -> str:
+        try:
+            parse_tap(value)
+        except InputError as error:
+            raise ValueError(f"{error.message} {error.hint}") from error
+        return value
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Tapped(_Settings):
+    """Of a method that compares activations; ``taps`` empty means its own default."""
+
+    method: str
+    taps: tuple[TapPair, ...] = ()
+
+
+class CosineLatentSettings(Tapped):
+    """``width`` is the common dimension of both latents; by default the teacher's."""
+
+    method: Literal["cosine-latent"] = "cosine-latent"
+    weight: NonNegativeFloat = 0.1
+    width: PositiveInt | None = None
+
+
+class OutputSettings(_Settings):
+    """Shares of the two distances between the compressed estimates."""
+
+    method: Literal["output"] = "output"
+    weight: NonNegativeFloat = 0.5
+    magnitude: NonNegativeFloat = 0.7
+    complex: NonNegativeFloat = 0.3
+
+
+MethodSettings = Annotated[
+    CosineLatentSettings | OutputSettings,
+    Field(discriminator="method"),
+]
