@@ -72,7 +72,7 @@ class Sidecar(_Record):
     model: ModelFile
     contract: StftContract
     inputs: tuple[TensorSpec, ...]  # inputs[0] is the features [1, 1, bins, 3]
-    outputs: tuple[TensorSpec, ...]  # outputs[0] is the complex mask [1, 1, bins, 2]
+    outputs: tuple[TensorSpec, ...]  # outputs[0]: mask [1, 1, bins, 1], complex [1, 1, bins, 2]
     states: tuple[StateSpec, ...]
     network: Network
     quantization: dict[str, str | int | float] = {}

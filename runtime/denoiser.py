@@ -91,11 +91,12 @@ class MultichannelDenoiser:
         attenuation_limit_db: float | None = None,
     ) -> None:
         self._hop = sidecar.contract.hop
+        self._delay = sidecar.contract.output_delay
         self._channels = [
             StreamingDenoiser(sidecar, engine, attenuation_limit_db) for _ in range(channels)
         ]
         self._waiting = np.zeros((0, channels), dtype=np.float32)
-        self._to_drop = sidecar.contract.output_delay
+        self._to_drop = self._delay
         self._owed = 0  # samples that went in and have not come out
 
     def push(self, block: FloatArray) -> FloatArray:
@@ -107,7 +108,7 @@ class MultichannelDenoiser:
 
     def finish(self) -> FloatArray:
         """The rest of the recording, after the last ``push``."""
-        silence = np.zeros((self._owed + 2 * self._hop, len(self._channels)), dtype=np.float32)
+        silence = np.zeros((self._delay + self._hop, len(self._channels)), dtype=np.float32)
         rest = self._process(silence)[: self._owed]
         self._owed = 0
         return rest

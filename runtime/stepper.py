@@ -54,11 +54,11 @@ class Stepper:
         self._stored = [zero_of(spec) for spec in self._inputs]
 
     def step(self, features: FloatArray) -> FloatArray:
-        """Mask float32 ``[bins, 2]`` of one frame's features float32 ``[bins, 3]``."""
+        """Mask float32 ``[bins, 1 or 2]`` of one frame's features float32 ``[bins, 3]``."""
         return self.steps(features[np.newaxis])[0]
 
     def steps(self, features: FloatArray) -> FloatArray:
-        """Masks float32 ``[n, bins, 2]`` of successive frames ``[n, bins, 3]``, n ≥ 1."""
+        """Masks float32 ``[n, bins, 1 or 2]`` of successive frames ``[n, bins, 3]``, n ≥ 1."""
         spec = self._inputs[0]
         frames = quantize(features, spec).reshape(-1, *spec.shape)
         masks = np.stack([self._run(frame) for frame in frames])
@@ -80,9 +80,12 @@ def _links(sidecar: Sidecar) -> list[tuple[int, int, bool]]:
     """For each state: index of its output, of its input, and whether the stored values agree."""
     inputs = {spec.name: index for index, spec in enumerate(sidecar.inputs)}
     outputs = {spec.name: index for index, spec in enumerate(sidecar.outputs)}
-    expected = (1, 1, sidecar.contract.bins, FEATURE_CHANNELS)
+    frame = (1, 1, sidecar.contract.bins)
+    expected = (*frame, FEATURE_CHANNELS)
     if not sidecar.inputs or not sidecar.outputs or sidecar.inputs[0].shape != expected:
         raise _inconsistent(sidecar, f"its first input is not features {list(expected)}")
+    if sidecar.outputs[0].shape not in ((*frame, 1), (*frame, 2)):
+        raise _inconsistent(sidecar, f"its first output is no mask {[*frame, 1]} or {[*frame, 2]}")
     links = []
     for state in sidecar.states:
         if inputs.get(state.input, 0) == 0 or outputs.get(state.output, 0) == 0:
