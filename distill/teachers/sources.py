@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from runtime.stft import StftContract
+from runtime.stft import ContractField
 
 InputKind = Literal["waveform", "spectra", "features"]
 OutputKind = Literal["waveform", "spectra", "mask"]
@@ -50,7 +50,7 @@ class Signature(_Section):
     output: OutputKind
     input_layout: str = ""  # "" is the default of the kind
     output_layout: str = ""
-    contract: StftContract | None = None
+    contract: ContractField | None = None
     delay: NonNegativeInt = 0
     tap_delay: NonNegativeInt | None = None
 
