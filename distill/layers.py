@@ -52,51 +52,6 @@ class CausalConv(nn.Module):
     step = forward
 
 
-class GruBottleneck(nn.Module):
-    """Gated recurrent unit over the flattened frame, with a linear way in and out.
-
-    ``forward`` uses the fused kernel, ``step`` writes the cell out as matrix products
-    (Cho et al. 2014, with the reset gate after the recurrent product as in cuDNN):
-
-    r = σ(W_r x + U_r h), z = σ(W_z x + U_z h), n = tanh(W_n x + r ⊙ U_n h), h' = n + z ⊙ (h − n)
-
-    Frames are flattened frequency-major, channels last, as the exported graph stores them.
-    """
-
-    def __init__(self, channels: int, bins: int, hidden: int) -> None:
-        super().__init__()
-        self.channels, self.bins, self.hidden = channels, bins, hidden
-        self.gru = nn.GRU(channels * bins, hidden, batch_first=True)
-        self.expand = nn.Linear(hidden, channels * bins)
-        self.latent = nn.Identity()  # a name under which a forward hook finds the latents
-
-    def initial_state(self, batch: int) -> Tensor:
-        return torch.zeros((batch, self.hidden), device=self.expand.weight.device)
-
-    def forward(self, sequence: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns output, new state and the latents ``[batch, time, hidden]``."""
-        latent, last = self.gru(self._flatten(sequence), state.unsqueeze(0))
-        latent = self.latent(latent)
-        return self._unflatten(self.expand(latent)), last.squeeze(0), latent
-
-    def step(self, frame: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        entry = self._flatten(frame)[:, 0]
-        input_weight, hidden_weight, input_bias, hidden_bias = self.gru.all_weights[0]
-        ir, iz, inew = functional.linear(entry, input_weight, input_bias).chunk(3, dim=-1)
-        hr, hz, hnew = functional.linear(state, hidden_weight, hidden_bias).chunk(3, dim=-1)
-        reset, update = torch.sigmoid(ir + hr), torch.sigmoid(iz + hz)
-        candidate = torch.tanh(inew + reset * hnew)
-        state = candidate + update * (state - candidate)
-        latent = self.latent(state.unsqueeze(1))
-        return self._unflatten(self.expand(latent)), state, latent
-
-    def _flatten(self, sequence: Tensor) -> Tensor:
-        return sequence.permute(0, 2, 3, 1).flatten(2)
-
-    def _unflatten(self, latent: Tensor) -> Tensor:
-        return latent.unflatten(2, (self.bins, self.channels)).permute(0, 3, 1, 2)
-
-
 class SubPixelConv(nn.Module):
     """Convolution along frequency whose channels unfold into ``factor`` times as many bins.
 

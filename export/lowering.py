@@ -13,7 +13,8 @@ from typing import Literal, cast
 import numpy as np
 import torch
 
-from distill.layers import CausalConv, GruBottleneck, SubPixelConv
+from distill.bottlenecks import GruBottleneck
+from distill.layers import CausalConv, SubPixelConv
 from distill.unet import UNet
 from export.step_graph import (
     Activation,
@@ -39,6 +40,7 @@ def lower(network: UNet) -> StepGraph:
     Raises InputError when a weight is not finite or a layer looks back more than one frame.
     """
     _check_weights(network)
+    _check_streams(network)
     builder = _Builder()
     features = Tensor("features", (1, 1, network.config.bins, FEATURE_CHANNELS))
     value, skips = features, []
@@ -50,7 +52,7 @@ def lower(network: UNet) -> StepGraph:
         name = f"encoder{index + 1}_out" if remembered else f"encoder{index}"
         value = _lower_encoder(builder, layer, value, index, name)
         skips.append(value)
-    value = _lower_gru(builder, network.bottleneck, value)
+    value = _lower_gru(builder, cast(GruBottleneck, network.bottleneck), value)
     for index, module in enumerate(network.decoder):
         joined = builder.elementwise("add", f"decoder{index}/sum", value, skips.pop())
         value = _lower_decoder(builder, cast(SubPixelConv, module), joined, f"decoder{index}")
@@ -198,3 +200,18 @@ def _check_weights(network: UNet) -> None:
                 f"The network's {name} holds NaN or infinity.",
                 hint="Training diverged: go back to an earlier checkpoint or lower the rate.",
             )
+
+
+def _check_streams(network: UNet) -> None:
+    config = network.config
+    if config.bottleneck == "bigru":
+        raise InputError(
+            "The layer bottleneck (bigru) hears the whole recording and cannot stream.",
+            hint="Export a student with `bottleneck: gru` or `tcn`.",
+        )
+    if config.look_ahead:
+        raise InputError(
+            f"The layer bottleneck looks {config.look_ahead} frames ahead; "
+            "only causal networks can be exported.",
+            hint="Keep look-ahead for teachers: train the student with `look_ahead: 0`.",
+        )

@@ -54,9 +54,7 @@ def test_two_processes_with_half_the_batch_are_one_with_all_of_it(tmp_path: Path
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    spawn(  # type: ignore[no-untyped-call]
-        _process, args=(port, str(tmp_path)), nprocs=PROCESSES
-    )
+    spawn(_process, args=(port, str(tmp_path)), nprocs=PROCESSES)
     halves = [torch.load(tmp_path / f"{rank}.pt") for rank in range(PROCESSES)]
     whole = _trained(_batch())
     outputs = torch.cat([half["output"] for half in halves])

@@ -15,6 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import nn
 
 import runtime.engines
+from distill.bottlenecks import Result, States
 from distill.unet import UNet
 from export.calibration import Calibration
 from export.executor import StepExecutor
@@ -59,8 +60,8 @@ def test_a_step_with_another_update_is_found(
 ) -> None:
     honest = network.bottleneck.step
 
-    def forgetful(frame: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return honest(frame, state * 0.999)
+    def forgetful(frame: torch.Tensor, states: States) -> Result:
+        return honest(frame, {"gru": states["gru"] * 0.999})
 
     monkeypatch.setattr(network.bottleneck, "step", forgetful)
     result = sequence_equals_step(network, graph, frames)
