@@ -100,6 +100,7 @@ def test_without_the_packages_there_are_no_numbers(monkeypatch: pytest.MonkeyPat
 
 def test_versions_name_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(metric_versions()) == {"pesq", "pystoi"}
+    assert set(metric_versions(["dnsmos", "haspi", "hasqi"])) == {"speechmos", "pyclarity"}
 
     def absent(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)
