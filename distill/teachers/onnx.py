@@ -26,7 +26,8 @@ _CPU = torch.device("cpu")
 class OnnxTeacher:
     """An ONNX file run by ONNX Runtime on the CPU, one signal at a time; slow, so best cached.
 
-    Taps are names of tensors, inner ones included. An artefact of sordino needs no signature.
+    Taps are names of tensors, inner ones included, with a layout behind a colon where it is not
+    the usual one. An artefact of sordino needs no signature, nor layouts for its outputs.
     """
 
     def __init__(self, source: OnnxSource, contract: StftContract) -> None:
@@ -35,6 +36,8 @@ class OnnxTeacher:
         self._signature = source.signature or _signature_of_artefact(source)
         self._sessions: dict[tuple[str, ...], Session] = {}
         session = self._session(())
+        # Tensors at the border of an artefact have the channels last.
+        self._known_layouts = {} if source.signature else dict.fromkeys(session.outputs, "btfc")
         self._input, self._output = _ends(self._signature, session)
         self._constants = _constants(self._signature, session)
         self._adapter = Adapter(contract, self._signature)
@@ -84,8 +87,8 @@ class OnnxTeacher:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         feed = {self._input: _typed(session, self._input, value), **self._constants}
         names = {path: parse_tap(path).path for path in paths}
-        results = session.run([self._output, *dict.fromkeys(names.values())], feed)
-        taps = {path: canonical(_real(results[name]), path) for path, name in names.items()}
+        results = session.run(list(dict.fromkeys([self._output, *names.values()])), feed)
+        taps = {path: self._tap(results[name], path) for path, name in names.items()}
         return _real(results[self._output]), taps
 
     def _steps(
@@ -106,11 +109,19 @@ class OnnxTeacher:
                 feed[entry] = results[exit_]
             outputs.append(results[self._output])
             for path, name in names.items():
-                taps[path].append(_step_tap(results[name], path))
+                taps[path].append(self._tap(results[name], path))
         along = _time_axis(signature.output_axes)
         out = torch.cat([_real(output) for output in outputs], dim=along)
         out = out.narrow(along, 0, min(value.shape[axis], out.shape[along]))
         return out, {path: torch.cat(frames, dim=1) for path, frames in taps.items()}
+
+    def _tap(self, value: Array, path: str) -> Tensor:
+        """``value`` as ``[1, time, frequency, channels]``."""
+        name, layout = parse_tap(path)
+        tensor, layout = _real(value), layout or self._known_layouts.get(name, "")
+        if self._signature.states and tensor.dim() == 2 and not layout:
+            tensor = tensor[:, None]  # [1, channels] of one step
+        return canonical(tensor, f"{name}:{layout}" if layout else path)
 
     def _step_length(self, session: Session) -> int:
         """Frames (one) or samples (as the model states) of a step."""
@@ -213,14 +224,6 @@ def _pieces(value: Tensor, axis: int, length: int) -> list[Tensor]:
         shape[axis] = missing
         value = torch.cat((value, value.new_zeros(shape)), dim=axis)
     return list(value.split(length, dim=axis))
-
-
-def _step_tap(value: Array, path: str) -> Tensor:
-    """A tap of one step as ``[1, 1, frequency, channels]``; ``[1, channels]`` has no time axis."""
-    tensor = _real(value)
-    if tensor.dim() == 2 and not parse_tap(path).layout:
-        tensor = tensor[:, None]
-    return canonical(tensor, path)
 
 
 def _time_axis(axes: str) -> int:
