@@ -8,10 +8,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from distill.methods.attention import Attention
 from distill.methods.cosine_latent import CosineLatent
+from distill.methods.hint import Hint
 from distill.methods.output import Output
-from distill.methods.pairs import DefaultTaps, Pair, latent_pairs, resolve
+from distill.methods.pairs import DefaultTaps, Pair, latent_pairs, level_pairs, resolve
+from distill.methods.relational import Relational
+from distill.methods.selective import Selective
 from distill.methods.settings import MethodSettings, TapPair, Tapped
+from distill.methods.similarity import Similarity
 from distill.taps import parse_tap, tap_paths
 from distill.views import Batch, TapShape, View
 from targets.errors import InputError
@@ -35,6 +40,11 @@ class Estimates(NamedTuple):
 TABLE: Mapping[str, Activations | Estimates] = {
     "cosine-latent": Activations(CosineLatent, latent_pairs),
     "output": Estimates(Output),
+    "similarity": Activations(Similarity, level_pairs),
+    "attention": Activations(Attention, level_pairs),
+    "hint": Activations(Hint, latent_pairs),
+    "relational": Activations(Relational, latent_pairs),
+    "selective": Estimates(Selective),
 }
 
 NAMES = ("none", *TABLE)

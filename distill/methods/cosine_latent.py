@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.activity import active_frames as active_frames
-from distill.methods.frames import active_mean
+from distill.methods.frames import active_mean, unit
 from distill.methods.pairs import Pair
 from distill.methods.settings import CosineLatentSettings
 from targets.errors import InputError
@@ -41,7 +41,8 @@ class CosineLatent(nn.Module):
 
     def forward(self, student: Tensor, teacher: Tensor, active: Tensor) -> Tensor:
         """Scalar from activations ``[batch, time, frequency, channels]``, one vector a frame."""
-        widened = self.widen(student.flatten(2))
-        target = functional.pad(teacher.flatten(2), (0, self.missing))
-        cosine = functional.cosine_similarity(widened, target, dim=-1, eps=1e-6)
+        heard = active[:, :, None]
+        widened = self.widen(student.flatten(2) * heard)
+        target = functional.pad(teacher.flatten(2) * heard, (0, self.missing))
+        cosine = (unit(widened) * unit(target)).sum(dim=-1)
         return active_mean(1.0 - cosine, active)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,17 @@ def _size(shape: TapShape) -> str:
 def latent_pairs(_student: Sequence[str], _teacher: Sequence[str]) -> tuple[TapPair, ...]:
     """The bottleneck's latent on both sides."""
     return (TapPair(student=LATENT, teacher=LATENT),)
+
+
+def level_pairs(student: Sequence[str], teacher: Sequence[str]) -> tuple[TapPair, ...]:
+    """The latent, then the levels of both encoders as far as both have some, the deepest first."""
+    levels = zip(_levels(student), _levels(teacher), strict=False)
+    return (*latent_pairs(student, teacher), *(TapPair(student=s, teacher=t) for s, t in levels))
+
+
+def _levels(paths: Sequence[str]) -> list[str]:
+    found = [path for path in paths if re.fullmatch(r"encoder\.\d+", path)]
+    return sorted(found, key=lambda path: -int(path.partition(".")[2]))
 
 
 DefaultTaps = Callable[[Sequence[str], Sequence[str]], tuple[TapPair, ...]]

@@ -72,7 +72,57 @@ class OutputSettings(_Settings):
     complex: NonNegativeFloat = 0.3
 
 
+class SimilaritySettings(Tapped):
+    """Shares of the Gram matrices per frame and per frequency."""
+
+    method: Literal["similarity"] = "similarity"
+    weight: NonNegativeFloat = 0.1
+    per_time: NonNegativeFloat = 0.5
+    per_frequency: NonNegativeFloat = 0.5
+
+
+class AttentionSettings(Tapped):
+    """Attention transfer has no option of its own."""
+
+    method: Literal["attention"] = "attention"
+    weight: NonNegativeFloat = 0.1
+
+
+class HintSettings(Tapped):
+    """A hint has no option of its own."""
+
+    method: Literal["hint"] = "hint"
+    weight: NonNegativeFloat = 0.1
+
+
+class RelationalSettings(Tapped):
+    """Weights of distances and angles, in the ratio of the paper."""
+
+    method: Literal["relational"] = "relational"
+    weight: NonNegativeFloat = 0.1
+    distance: NonNegativeFloat = 1.0
+    angle: NonNegativeFloat = 2.0
+
+
+class SelectiveSettings(_Settings):
+    """Patches of ``frames`` × ``bins``, of which at most ``share`` are distilled."""
+
+    method: Literal["selective"] = "selective"
+    weight: NonNegativeFloat = 0.5
+    frames: PositiveInt = 1
+    bins: PositiveInt = 16
+    share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    magnitude: NonNegativeFloat = 0.7
+    complex: NonNegativeFloat = 0.3
+
+
 MethodSettings = Annotated[
-    CosineLatentSettings | OutputSettings,
+    CosineLatentSettings
+    | OutputSettings
+    | SimilaritySettings
+    | AttentionSettings
+    | HintSettings
+    | RelationalSettings
+    | SelectiveSettings,
     Field(discriminator="method"),
 ]
