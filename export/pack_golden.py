@@ -14,6 +14,7 @@ from runtime.stft import FloatArray, StftContract
 from targets.errors import InputError
 
 FRAMES = 128
+SECONDS = 1.0  # or more frames than the above: with a short hop these would hold hardly a word
 FEWEST_FRAMES = 100
 SEED = 20_250_501
 FLOAT_TOLERANCE = 1e-4  # float kernels add in another order on another machine
@@ -41,7 +42,7 @@ def held_out_signal(contract: StftContract, data: str | None) -> GoldenSignal:
             hint="Packs are made for 16 kHz models.",
         )
     corpus = open_corpus(data)
-    seconds = FRAMES * contract.hop / contract.sample_rate
+    seconds = max(FRAMES / contract.steps_per_second, SECONDS)
     split = corpus.held_out
     item = evaluation_items(corpus, split, 1, seconds, SEED)[0]
     licences = {clip.licence for clip in (*corpus.speech(split), *corpus.noise(split))}

@@ -64,8 +64,8 @@ def denoise(
     nothing passes. An existing CLEAN is replaced only once all is done.
 
     With - for both, raw signed 16-bit little-endian PCM at the model's rate flows from stdin to
-    stdout, hop by hop. The output trails by one hop of buffering plus the overlap (256 samples
-    each at 16 kHz, 32 ms together); the tail is flushed at the end of the input:
+    stdout, hop by hop. The output trails by the algorithmic delay of the model, buffering of a hop
+    included (`sordino profile` states it); the tail is flushed at the end of the input:
 
     \b
     arecord -t raw -f S16_LE -r 16000 | sordino denoise - - --model student.tflite \\

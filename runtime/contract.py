@@ -30,12 +30,18 @@ from targets.errors import InputError
 
 Window = Literal["sqrt_hann_periodic", "asymmetric_sqrt_hann"]
 Length = Annotated[int, Field(gt=0, le=1 << 16)]  # samples
-Doubles = npt.NDArray[np.float64]
+_Doubles = npt.NDArray[np.float64]
 
 
+# Of a length that was refused nothing is known; what is derived from it does not matter then.
 def _synthesis_length(known: dict[str, Any]) -> int:
-    asymmetric = known["window"] == "asymmetric_sqrt_hann"
-    return int(2 * known["hop"] if asymmetric else known["window_length"])
+    asymmetric = known.get("window") == "asymmetric_sqrt_hann"
+    return int(2 * known.get("hop", 1) if asymmetric else known.get("window_length", 1))
+
+
+def _unit_scale(known: dict[str, Any]) -> float:
+    """1/sqrt(sum of window²); the sum is half the length for every window here."""
+    return math.sqrt(2.0 / known.get("window_length", 1))
 
 
 class StftContract(BaseModel):
@@ -55,13 +61,10 @@ class StftContract(BaseModel):
     window_length: Length = 512
     hop: Length = 256
     synthesis_length: Length = Field(default_factory=_synthesis_length)
-    fft_size: Length = Field(default_factory=lambda known: known["window_length"])
-    # 1/sqrt(sum of window²); the sum is window_length/2 for every window here.
-    scale: float = Field(
-        default_factory=lambda known: math.sqrt(2.0 / known["window_length"]), gt=0, lt=math.inf
-    )
+    fft_size: Length = Field(default_factory=lambda known: known.get("window_length", 1))
+    scale: float = Field(default_factory=_unit_scale, gt=0, lt=math.inf)
     compression: float = Field(0.3, gt=0, le=1)
-    bins: Length = Field(default_factory=lambda known: max(known["fft_size"] // 2, 1))
+    bins: Length = Field(default_factory=lambda known: max(known.get("fft_size", 1) // 2, 1))
     padding: Literal["zeros"] = "zeros"
 
     @model_validator(mode="after")
@@ -134,35 +137,35 @@ class StftContract(BaseModel):
         return -(-(samples + self.output_delay) // self.hop)
 
     def analysis_window(self) -> npt.NDArray[np.float32]:
-        """``[window_length]``: a long rise, a fall of half a synthesis window."""
-        return np.concatenate((self._rise(), self._fall())).astype(np.float32)
+        """``[window_length]``: halves of two periodic square-root Hann windows, the first long,
+        the second that of the synthesis window."""
+        return self._analysis_window().astype(np.float32)
 
     def synthesis_window(self) -> npt.NDArray[np.float32]:
         """``[synthesis_length]``, for the last samples of a frame.
 
         Times the analysis window it is a Hann window, divided by the sum of the overlapping ones.
         """
-        half = self.synthesis_length // 2
-        hann = 0.5 - 0.5 * np.cos(math.pi * np.arange(half) / half)
-        rise = self._rise()[-half:]
-        # Both begin with zero where the two windows have one length.
-        rise = np.divide(hann, rise, out=np.zeros(half), where=rise > 0.0)
-        window = np.concatenate((rise, self._fall())) * (2.0 / self.overlap)
+        length = self.synthesis_length
+        hann = _periodic_hann(np.arange(length), length) * (2.0 / self.overlap)
+        analysis = self._analysis_window()[-length:]
+        # Where the two windows have one length both begin with zero.
+        window = np.divide(hann, analysis, out=np.zeros(length), where=analysis > 0.0)
         return window.astype(np.float32)
 
-    def _rise(self) -> Doubles:
-        """First half of a periodic square-root Hann window of twice its length."""
-        length = self.window_length - self.synthesis_length // 2
-        return _root_hann(np.arange(length), length)
+    def _analysis_window(self) -> _Doubles:
+        fall = self.synthesis_length // 2
+        rise = self.window_length - fall
+        rising = _periodic_hann(np.arange(rise), 2 * rise)
+        falling = _periodic_hann(np.arange(fall, 2 * fall), 2 * fall)
+        window: _Doubles = np.sqrt(np.concatenate((rising, falling)))
+        return window
 
-    def _fall(self) -> Doubles:
-        half = self.synthesis_length // 2
-        return _root_hann(np.arange(half, 2 * half), half)
 
-
-def _root_hann(at: npt.NDArray[np.int_], half: int) -> Doubles:
-    window: Doubles = np.sqrt(0.5 - 0.5 * np.cos(math.pi * at / half))
-    return window
+def _periodic_hann(at: npt.NDArray[np.int_], length: int) -> _Doubles:
+    """Samples ``at`` of 0.5 − 0.5·cos(2πn/length)."""
+    hann: _Doubles = 0.5 - 0.5 * np.cos(2.0 * math.pi * at / length)
+    return hann
 
 
 DEFAULT_CONTRACT: Final = "phone"

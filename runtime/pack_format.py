@@ -146,6 +146,8 @@ def header_constants(sidecar: Sidecar, arena_bytes: int | None) -> dict[str, str
         "SORDINO_STATE_COUNT": str(len(sidecar.states)),
         "SORDINO_STATE_BYTES": f"{_state_bytes(sidecar)}u",
     }
+    if contract.synthesis_length != contract.window_length:
+        constants["SORDINO_SYNTHESIS_LENGTH"] = str(contract.synthesis_length)
     if arena_bytes is not None:
         constants["SORDINO_ARENA_BYTES"] = f"{arena_bytes}u"
     for kind, tensors in (("INPUT", sidecar.inputs), ("OUTPUT", sidecar.outputs)):

@@ -97,7 +97,7 @@ _Result = tuple[list[Figure], list[Unavailable]]
 def exact_figures(sidecar: Sidecar) -> list[Figure]:
     """Figures that follow from the file and its sidecar."""
     contract, network = sidecar.contract, sidecar.network
-    steps_per_second = contract.sample_rate / contract.hop
+    steps_per_second = contract.steps_per_second
     exporter = f"sidecar, sordino {sidecar.tools.get('sordino', 'of unknown version')}"
 
     def exact(name: str, value: float, unit: str, tool: str, conditions: str = "") -> Figure:
@@ -121,13 +121,13 @@ def exact_figures(sidecar: Sidecar) -> list[Figure]:
             exporter,
             f"{steps_per_second:g} steps/s",
         ),
-        exact("hop", 1e3 * contract.hop / contract.sample_rate, "ms", "contract"),
+        exact("hop", contract.milliseconds(contract.hop), "ms", "contract"),
         exact(
             "algorithmic delay",
-            1e3 * contract.algorithmic_delay / contract.sample_rate,
+            contract.milliseconds(contract.algorithmic_delay),
             "ms",
             "contract",
-            "one window, no look-ahead",
+            "the synthesis window, no look-ahead",
         ),
     ]
 
@@ -152,7 +152,7 @@ def _latencies(artefact: Artefact, names: Sequence[str], seconds: float) -> _Res
         ]
         return figures, unavailable
     contract = artefact.sidecar.contract
-    hop_us = 1e6 * contract.hop / contract.sample_rate
+    hop_us = 1e3 * contract.milliseconds(contract.hop)
     for latency in measured:
         figures += _latency_figures(latency, hop_us, len(installed) > 1)
     return figures, unavailable

@@ -25,12 +25,12 @@ class FakeEngine:
 
     def __init__(self, mask: FloatArray) -> None:
         self._mask = mask[np.newaxis, np.newaxis]
-        bins = len(mask)
+        bins, channels = mask.shape
         self.inputs: tuple[Port, ...] = tuple(
             Port(n, (1, 1, bins, 3), "float32") for n in ("features", "memory_in")
         )
         self.outputs: tuple[Port, ...] = (
-            Port("mask", (1, 1, bins, 2), "float32"),
+            Port("mask", (1, 1, bins, channels), "float32"),
             Port("memory_out", (1, 1, bins, 3), "float32"),
         )
 
@@ -38,9 +38,9 @@ class FakeEngine:
         return [self._mask, inputs[0]]
 
 
-def gain_engine(bins: int, gain: float = 1.0) -> FakeEngine:
+def gain_engine(bins: int, gain: float = 1.0, mask_channels: int = 2) -> FakeEngine:
     """The same real gain in every bin."""
-    mask = np.zeros((bins, 2), dtype=np.float32)
+    mask = np.zeros((bins, mask_channels), dtype=np.float32)
     mask[:, 0] = gain
     return FakeEngine(mask)
 

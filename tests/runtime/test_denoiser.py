@@ -15,11 +15,21 @@ from runtime.denoiser import (
     attenuation_floor,
     denoise_signal,
 )
-from runtime.stft import FloatArray, StftContract, analyse, apply_mask, features, synthesise
+from runtime.stft import (
+    CONTRACTS,
+    FloatArray,
+    StftContract,
+    analyse,
+    apply_mask,
+    features,
+    synthesise,
+)
 from targets.errors import InputError
+from tests.runtime.contracts import ANY
 from tests.runtime.fakes import gain_engine, needs_tflm
 from tests.runtime.tiny_models import Format, Kernel, tiny_sidecar, write_artefact
 
+PRESET = st.sampled_from(list(CONTRACTS.values()))
 ALL_BINS = StftContract(bins=257)  # so that the Nyquist bin passes too
 ENGINES = [
     ("onnx-fp32", "onnxruntime"),
@@ -38,10 +48,16 @@ def noise(samples: int, channels: int = 1, seed: int = 0) -> FloatArray:
 
 
 def identity(
-    channels: int, limit_db: float | None = None, gain: float = 1.0
+    channels: int,
+    limit_db: float | None = None,
+    gain: float = 1.0,
+    contract: StftContract = ALL_BINS,
+    mask_channels: int = 2,
 ) -> MultichannelDenoiser:
-    sidecar = tiny_sidecar(ALL_BINS, "tflite-fp32")
-    return MultichannelDenoiser(sidecar, gain_engine(257, gain), channels, limit_db)
+    contract = contract.model_copy(update={"bins": contract.frequencies})
+    sidecar = tiny_sidecar(contract, "tflite-fp32", mask_channels=mask_channels)
+    engine = gain_engine(contract.bins, gain, mask_channels)
+    return MultichannelDenoiser(sidecar, engine, channels, limit_db)
 
 
 def through(denoiser: MultichannelDenoiser, signal: FloatArray) -> FloatArray:
@@ -52,21 +68,29 @@ def decibels(error: FloatArray, signal: FloatArray) -> float:
     return float(10 * np.log10((np.sum(error**2) + 1e-30) / np.sum(signal**2)))
 
 
-@settings(deadline=None, max_examples=30)
-@given(samples=st.integers(1, 3000), channels=st.integers(1, 3))
-def test_an_identity_mask_gives_the_signal_back_in_place(samples: int, channels: int) -> None:
+@settings(deadline=None, max_examples=60)
+@given(
+    contract=ANY,
+    samples=st.one_of(st.integers(1, 20), st.integers(1, 3000)),
+    channels=st.integers(1, 3),
+    mask_channels=st.integers(1, 2),
+)
+def test_an_identity_mask_gives_the_signal_back_in_place(
+    contract: StftContract, samples: int, channels: int, mask_channels: int
+) -> None:
     signal = noise(samples, channels)
-    clean = through(identity(channels), signal)
+    denoiser = identity(channels, contract=contract, mask_channels=mask_channels)
+    clean = through(denoiser, signal)
     assert clean.shape == signal.shape
     assert decibels(clean - signal, signal) < -100.0
 
 
 @settings(deadline=None, max_examples=20)
-@given(cuts=st.lists(st.integers(0, 700), max_size=8))
-def test_how_the_signal_is_cut_changes_nothing(cuts: list[int]) -> None:
+@given(contract=PRESET, cuts=st.lists(st.integers(0, 700), max_size=8))
+def test_how_the_signal_is_cut_changes_nothing(contract: StftContract, cuts: list[int]) -> None:
     signal = noise(2000, 2)
-    expected = through(identity(2), signal)
-    denoiser = identity(2)
+    expected = through(identity(2, contract=contract), signal)
+    denoiser = identity(2, contract=contract)
     parts, at = [], 0
     for cut in [*cuts, len(signal)]:
         parts.append(denoiser.push(signal[at : at + cut]))
@@ -74,11 +98,14 @@ def test_how_the_signal_is_cut_changes_nothing(cuts: list[int]) -> None:
     assert np.array_equal(np.concatenate([*parts, denoiser.finish()]), expected)
 
 
-def test_live_output_trails_by_the_documented_delay() -> None:
-    denoiser = StreamingDenoiser(tiny_sidecar(ALL_BINS, "tflite-fp32"), gain_engine(257))
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_live_output_trails_by_the_documented_delay(name: str) -> None:
+    contract = CONTRACTS[name].model_copy(update={"bins": CONTRACTS[name].frequencies})
+    engine = gain_engine(contract.bins)
+    denoiser = StreamingDenoiser(tiny_sidecar(contract, "tflite-fp32"), engine)
     signal = noise(2560)[:, 0]
-    out = np.concatenate([denoiser.push(hop) for hop in signal.reshape(10, 256)])
-    delay = ALL_BINS.output_delay
+    out = np.concatenate([denoiser.push(hop) for hop in signal.reshape(-1, contract.hop)])
+    delay = contract.output_delay
     assert decibels(out[delay:] - signal[:-delay], signal) < -100.0
 
 
@@ -90,13 +117,19 @@ def test_reset_forgets_the_past() -> None:
     assert np.array_equal(first, [denoiser.push(hop) for hop in hops])
 
 
-def test_the_attenuation_limit_keeps_that_much_of_the_noise() -> None:
+@pytest.mark.parametrize("contract", CONTRACTS.values(), ids=CONTRACTS)
+@pytest.mark.parametrize("mask_channels", [1, 2])
+def test_the_attenuation_limit_keeps_that_much_of_the_noise(
+    contract: StftContract, mask_channels: int
+) -> None:
     signal = noise(4096)
-    muted = through(identity(1, limit_db=12.0, gain=0.0), signal)
-    assert np.abs(muted - 10 ** (-12 / 20) * signal).max() < 1e-6
-    untouched = through(identity(1, limit_db=0.0, gain=0.0), signal)
-    assert decibels(untouched - signal, signal) < -100.0
-    assert not through(identity(1, gain=0.0), signal).any()
+
+    def muted(limit_db: float | None) -> FloatArray:
+        return through(identity(1, limit_db, 0.0, contract, mask_channels), signal)
+
+    assert np.abs(muted(12.0) - 10 ** (-12 / 20) * signal).max() < 1e-6
+    assert decibels(muted(0.0) - signal, signal) < -100.0
+    assert not muted(None).any()
 
 
 @pytest.mark.parametrize("limit", [-1.0, float("nan")])
@@ -133,14 +166,17 @@ def test_channels_do_not_hear_each_other(tmp_path: Path) -> None:
         assert np.array_equal(together[:, channel], alone)
 
 
+@pytest.mark.parametrize("name", ["phone", "hearing-aid"])
 @pytest.mark.parametrize(("target", "engine"), ENGINES)
-def test_every_engine_computes_the_model(tmp_path: Path, target: Format, engine: str) -> None:
+def test_every_engine_computes_the_model(
+    tmp_path: Path, target: Format, engine: str, name: str
+) -> None:
     """Against the model's formula on whole spectra, memory included."""
     generator = np.random.default_rng(1)
     weight = generator.uniform(-0.2, 0.2, (2, 2, 1, 3)).astype(np.float32)
     kernel = Kernel(bias=(0.4, 0.1), weight=weight)
-    artefact = write_artefact(tmp_path, target, kernel)
-    contract = artefact.sidecar.contract
+    contract = CONTRACTS[name]
+    artefact = write_artefact(tmp_path, target, kernel, contract)
     signal = noise(16_000)[:, 0]
     spectra = analyse(contract, signal)
     now = features(contract, spectra)

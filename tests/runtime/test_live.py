@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from runtime.artefact import Artefact
 from runtime.live import denoise_pipe
+from runtime.stft import CONTRACTS
 from tests.runtime.tiny_models import write_artefact
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +26,12 @@ LIVE = (sys.executable, "-m", "runtime", "denoise", "-", "-", "--model")
 @pytest.fixture(scope="module")
 def artefact(tmp_path_factory: pytest.TempPathFactory) -> Artefact:
     return write_artefact(tmp_path_factory.mktemp("model"), "tflite-fp32")
+
+
+@pytest.fixture(scope="module")
+def hearing_aid(tmp_path_factory: pytest.TempPathFactory) -> Artefact:
+    folder = tmp_path_factory.mktemp("model")
+    return write_artefact(folder, "tflite-fp32", contract=CONTRACTS["hearing-aid"])
 
 
 def pcm(frames: int, channels: int = 1) -> np.ndarray:
@@ -47,6 +54,19 @@ def test_the_output_trails_by_the_delay_and_ends_with_the_tail(
     assert len(clean) == frames + DELAY
     # The network sees all but the highest bin, which the abrupt ends of the tone touch.
     assert np.abs(clean[DELAY:].astype(int) - source).max(initial=0) <= 40
+
+
+@pytest.mark.parametrize("frames", [0, 1, 63, 64, 1000])
+def test_a_hearing_aid_answers_in_4_ms_and_trails_by_as_much(
+    hearing_aid: Artefact, frames: int
+) -> None:
+    source = pcm(frames)
+    out = io.BytesIO()
+    summary = denoise_pipe(hearing_aid, io.BytesIO(source.tobytes()), out)
+    clean = np.frombuffer(out.getvalue(), "<i2")
+    assert (summary.output_delay, len(clean)) == (64, frames + 64)
+    # The highest bin, twice as wide here, is silenced.
+    assert np.abs(clean[64:].astype(int) - source[:, 0]).max(initial=0) <= 80
 
 
 def test_each_hop_is_answered_before_the_next_is_read(artefact: Artefact) -> None:

@@ -69,6 +69,22 @@ def test_state_reaches_the_next_step_and_reset_forgets_it() -> None:
     assert [float(state.max()) for state in seen] == [0.0, 0.25, 0.0]
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_mask_has_as_many_channels_as_the_model_gives(channels: int) -> None:
+    sidecar = tiny_sidecar(CONTRACT, "tflite-fp32", mask_channels=channels)
+    stepper = Stepper(sidecar, gain_engine(CONTRACT.bins, 0.5, channels))
+    masks = stepper.steps(np.zeros((4, CONTRACT.bins, 3), dtype=np.float32))
+    assert masks.shape == (4, CONTRACT.bins, channels)
+    assert (masks[..., 0] == 0.5).all()
+
+
+@pytest.mark.parametrize("channels", [3, 0])
+def test_an_output_that_is_no_mask_is_refused(channels: int) -> None:
+    sidecar = tiny_sidecar(CONTRACT, "tflite-fp32", mask_channels=channels)
+    with pytest.raises(InputError, match=r"no mask \[1, 1, 256, 1\]"):
+        Stepper(sidecar, gain_engine(CONTRACT.bins))
+
+
 def test_a_state_whose_scales_differ_is_converted() -> None:
     sidecar = tiny_sidecar(CONTRACT, "tflite-int8")
     coarse = sidecar.outputs[1].model_copy(update={"scale": 0.5, "zero_point": 0})

@@ -176,7 +176,7 @@ def tflite_bytes(contract: StftContract, kernel: Kernel, *, quantized: bool) -> 
 
 
 def specs(
-    contract: StftContract, target: Format
+    contract: StftContract, target: Format, mask_channels: int = 2
 ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """Inputs and outputs of the sidecar."""
 
@@ -188,14 +188,18 @@ def specs(
 
     remembered = [spec(n, 3, FEATURE_SCALE, FEATURE_ZERO) for n in ("memory_in", "memory_out")]
     features = spec("features", 3, FEATURE_SCALE, FEATURE_ZERO)
-    mask = spec("mask", 2, MASK_SCALE, MASK_ZERO)
+    mask = spec("mask", mask_channels, MASK_SCALE, MASK_ZERO)
     return (features, remembered[0]), (mask, remembered[1])
 
 
 def tiny_sidecar(
-    contract: StftContract, target: Format, file: str = "model", content: bytes = b""
+    contract: StftContract,
+    target: Format,
+    file: str = "model",
+    content: bytes = b"",
+    mask_channels: int = 2,
 ) -> Sidecar:
-    inputs, outputs = specs(contract, target)
+    inputs, outputs = specs(contract, target, mask_channels)
     return Sidecar(
         name="tiny",
         target=target,
