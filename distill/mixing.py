@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
-from scipy.fft import irfft, next_fast_len, rfft
 
-from distill.corpus import SAMPLE_RATE, SPLITS, Clip, Corpus, FloatArray, Split
+from distill.biquads import Sections, impulse_response
+from distill.colouring import Clipping, Equalizer, Microphone, clipped, equalizer, microphone
+from distill.corpus import SAMPLE_RATE, SPLITS, Corpus, FloatArray, Split
+from distill.levels import SILENCE_POWER, active_power, mean_power, peak
+from distill.propagation import Placement, Propagation, Scene, placed
+from distill.responses import Room, given_rooms
+from distill.rooms import Rooms, simulated_rooms
+from distill.tracks import Chances, Noise, Speech, Tracks
 from targets.errors import InputError
 
-FRAME = 320  # 20 ms: the frame over which activity is judged
-ACTIVITY_RANGE_DB = 40.0  # frames this far below the loudest one are not active
-SILENCE_POWER = 1e-9  # −90 dBFS: a draw quieter than this is drawn again
 REDRAWS = 20
 EVALUATION_LEVEL_DBFS = (-36.0, -18.0)
-EARLY_SAMPLES = SAMPLE_RATE * 50 // 1000  # of a room response: direct sound and early echoes
 POOL_SEED = 0x706F6F6C  # of the items of a pool, the same for every Mixer: "pool"
-FADE = 80  # samples of cross-fade where noise pieces meet: no click
+
+# Each way of changing a mixture has random numbers of its own, so that turning one on or off
+# leaves everything else of an item as it was.
+ROOMS, EQUALIZER, MICROPHONE, CLIPPING, GAP = range(1, 6)
+
+GAP_SHARE = (0.1, 0.5)  # of an item
+GAP_RAMP = SAMPLE_RATE // 100  # 10 ms from sound to silence: no click
 
 
 class MixSettings(BaseModel):
@@ -37,8 +45,13 @@ class MixSettings(BaseModel):
     pause_probability: float = Field(0.3, ge=0.0, le=1.0)  # of a pause before a piece of speech
     second_noise_probability: float = Field(0.2, ge=0.0, le=1.0)
     babble_probability: float = Field(0.08, ge=0.0, le=1.0)
+    gap_probability: float = Field(0.0, ge=0.0, le=1.0)  # of a while without noise
     reverb_probability: float = Field(0.0, ge=0.0, le=1.0)
-    rir_folder: Path | None = None  # *.npy of shape [positions, ears, taps] at 16 kHz
+    rir_folder: Path | None = None  # measured responses at 16 kHz
+    rooms: Rooms | None = None  # simulated ones; with both, each is used half of the time
+    equalizer: Equalizer = Equalizer()
+    microphone: Microphone = Microphone()
+    clipping: Clipping = Clipping()
     # Only so many distinct items, the same whatever the seed, visited in an order of the seed's:
     # several students can then share what a teacher said of each.
     pool: PositiveInt | None = None
@@ -49,8 +62,8 @@ class MixSettings(BaseModel):
             low, high = getattr(self, name)
             if low > high:
                 raise ValueError(f"{name} must rise: [{low}, {high}]")
-        if self.reverb_probability > 0.0 and self.rir_folder is None:
-            raise ValueError("reverb_probability needs rir_folder")
+        if self.reverb_probability > 0.0 and self.rir_folder is None and self.rooms is None:
+            raise ValueError("reverb_probability needs rir_folder or rooms")
         return self
 
 
@@ -60,30 +73,16 @@ class Mixture:
 
     noisy: FloatArray
     clean: FloatArray
-    snr_db: float
+    snr_db: float  # active speech of the target over noise, before anything is clipped
     speech: str  # names of the clips, for reports
     noise: str
-
-
-def active_power(signal: FloatArray) -> float:
-    """Mean power over the frames within ``ACTIVITY_RANGE_DB`` of the loudest (0 for silence)."""
-    whole = len(signal) - len(signal) % FRAME
-    frames = signal[:whole].reshape(-1, FRAME) if whole else signal.reshape(1, -1)
-    powers = np.einsum("ij,ij->i", frames, frames) / frames.shape[1]
-    loudest = float(powers.max())
-    if loudest <= 0.0:
-        return 0.0
-    return float(powers[powers >= loudest * 10.0 ** (-ACTIVITY_RANGE_DB / 10.0)].mean())
-
-
-def mean_power(signal: FloatArray) -> float:
-    return float(np.dot(signal, signal)) / max(len(signal), 1)
 
 
 class Mixer:
     """Draws mixtures from one split of a corpus.
 
-    Raises InputError when the split has no speech or no noise.
+    Rooms are read, or simulated where they never were, when it is made. Raises InputError when
+    the split has no speech or no noise, and for rooms that cannot be had.
     """
 
     def __init__(self, corpus: Corpus, split: Split, settings: MixSettings, seed: int) -> None:
@@ -92,39 +91,28 @@ class Mixer:
         self._settings = settings
         self._seed = seed
         self._samples = round(settings.seconds * SAMPLE_RATE)
-        self._speech = corpus.speech(split)
-        self._noise = corpus.noise(split)
-        if not self._speech or not self._noise:
-            lacking = "noise" if self._speech else "speech"
-            raise InputError(
-                f"The {split} split of {corpus.name} has no {lacking}.",
-                hint="Scan folders with more recordings, or use another split.",
-            )
-        self._speech_ends = np.cumsum([clip.duration for clip in self._speech])
-        self._by_speaker = _grouped(self._speech, [clip.group for clip in self._speech])
-        self._by_type = _grouped(self._noise, [clip.type for clip in self._noise])
-        self._types = tuple(self._by_type)
-        # Between equal shares for types and for minutes: neither rare types nor long ones vanish.
-        weights = [sum(c.duration for c in self._by_type[t]) ** 0.5 for t in self._types]
-        self._type_ends = np.cumsum(weights)
+        chances = Chances(
+            settings.pause_probability,
+            settings.second_noise_probability,
+            settings.babble_probability,
+        )
+        self._tracks = Tracks(corpus, split, chances, self._samples)
+        self._rooms = _rooms(settings, held_out=split != "train")
+        self._propagation = Propagation()
 
     def item(self, index: int) -> Mixture:
         """Mixture number ``index``: depends on (seed, split, index) and the settings only.
 
         With a pool, the seed decides only the order in which its items come, each once an epoch.
         """
-        seed, number = self._seed, index
-        if (pool := self._settings.pool) is not None:
-            epoch, position = divmod(index, pool)
-            number = int(_visits(self._seed, self._split_id, epoch, pool)[position])
-            seed = POOL_SEED
-        sequence = np.random.SeedSequence([seed, self._split_id, number])
-        rng = np.random.Generator(np.random.PCG64(sequence))
+        entropy = self._entropy(index)
+        rng = _numbers(entropy)
         for _ in range(REDRAWS):
-            speech, speech_name, group = self._speech_track(rng)
-            noise, noise_name = self._noise_track(rng, group)
-            spoken, clean = self._in_room(rng, speech)
-            speech_power, noise_power = active_power(clean), mean_power(noise)
+            speech = self._tracks.speech(rng)
+            noise = self._tracks.noise(rng, speech.group)
+            reverberant = rng.random() < self._settings.reverb_probability
+            scene = self._scene(entropy, speech, noise, reverberant=reverberant)
+            speech_power, noise_power = active_power(scene.target), mean_power(scene.noise)
             if speech_power > SILENCE_POWER and noise_power > SILENCE_POWER:
                 break
         else:
@@ -134,13 +122,10 @@ class Mixer:
             )
         snr_db = float(rng.uniform(*self._settings.snr_db))
         level_db = float(rng.uniform(*self._settings.level_dbfs))
-        noise *= np.float32(np.sqrt(speech_power / noise_power * 10.0 ** (-snr_db / 10.0)))
-        noisy = spoken + noise
-        peak = max(float(noisy.max()), -float(noisy.min()), float(np.abs(clean).max()))
-        gain = min(10.0 ** (level_db / 20.0) / np.sqrt(mean_power(noisy)), 0.999 / peak)
-        noisy *= np.float32(gain)
-        clean = clean * np.float32(gain)
-        return Mixture(noisy, clean, snr_db, speech_name, noise_name)
+        gain = np.float32(np.sqrt(speech_power / noise_power * 10.0 ** (-snr_db / 10.0)))
+        noisy = self._clipped(entropy, scene.heard + scene.noise * gain)
+        noisy, clean = _levelled(noisy, scene.target, level_db)
+        return Mixture(noisy, clean, snr_db, speech.name, noise.name)
 
     def rows(self, first: int, count: int) -> tuple[FloatArray, FloatArray]:
         """Noisy and clean signals ``[count, samples]`` of items ``first …``."""
@@ -155,132 +140,115 @@ class Mixer:
         """Noisy and clean signals ``[size, samples]`` of items ``step·size …``."""
         return self.rows(step * size, size)
 
-    def _pick_speech(self, rng: np.random.Generator) -> Clip:
-        """A clip in proportion to its length: every second of speech is equally likely."""
-        point = rng.random() * self._speech_ends[-1]
-        index = int(np.searchsorted(self._speech_ends, point, side="right"))
-        return self._speech[min(index, len(self._speech) - 1)]
+    def _entropy(self, index: int) -> list[int]:
+        """What an item's random numbers come from."""
+        if (pool := self._settings.pool) is None:
+            return [self._seed, self._split_id, index]
+        epoch, position = divmod(index, pool)
+        number = int(_visits(self._seed, self._split_id, epoch, pool)[position])
+        return [POOL_SEED, self._split_id, number]
 
-    def _speech_track(self, rng: np.random.Generator) -> tuple[FloatArray, str, str]:
-        """Speech of one speaker filling an item: pieces in a row, sometimes with pauses."""
-        track = np.zeros(self._samples, dtype=np.float32)
-        first = clip = self._pick_speech(rng)
-        position = 0
-        while position < self._samples:
-            if rng.random() < self._settings.pause_probability:
-                position += int(rng.uniform(0.05, 0.5) * SAMPLE_RATE)
-            length = min(clip.samples, self._samples - position)
-            if length <= 0:
-                break
-            start = int(rng.integers(clip.samples - length + 1))
-            track[position : position + length] = self._corpus.load(clip, start, length)
-            position += length
-            siblings = self._by_speaker[first.group]
-            clip = siblings[int(rng.integers(len(siblings)))]
-        return track, first.name, first.group
+    def _scene(
+        self, entropy: list[int], speech: Speech, noise: Noise, *, reverberant: bool
+    ) -> Scene:
+        """Speech and noise as the microphone hears them, before the SNR is set."""
+        sources = self._with_gap(entropy, noise.sources)
+        placement = self._placement(entropy, len(sources)) if reverberant else None
+        of_speech, of_noise = self._filters(entropy)
+        if placement is None and of_speech is None and of_noise is None:
+            total = sources[0]
+            for source in sources[1:]:
+                total = total + source
+            return Scene(speech.samples, speech.samples, total)
+        return self._propagation.scene(speech.samples, sources, placement, (of_speech, of_noise))
 
-    def _noise_track(self, rng: np.random.Generator, speaker: str) -> tuple[FloatArray, str]:
-        if rng.random() < self._settings.babble_probability:
-            babble = self._babble(rng, speaker)
-            if babble is not None:
-                return babble, "babble"
-        noise, name = self._one_noise(rng)
-        if rng.random() < self._settings.second_noise_probability:
-            other, other_name = self._one_noise(rng)
-            power, other_power = mean_power(noise), mean_power(other)
-            if power > SILENCE_POWER and other_power > SILENCE_POWER:
-                gain_db = rng.uniform(-10.0, 0.0)
-                noise += other * np.float32(np.sqrt(power / other_power) * 10 ** (gain_db / 20))
-                name = f"{name} + {other_name}"
-        return noise, name
+    def _with_gap(
+        self, entropy: list[int], sources: tuple[FloatArray, ...]
+    ) -> tuple[FloatArray, ...]:
+        probability = self._settings.gap_probability
+        if (rng := _chosen(entropy, GAP, probability)) is None:
+            return sources
+        gate = gap(self._samples, rng)
+        return tuple(source * gate for source in sources)
 
-    def _one_noise(self, rng: np.random.Generator) -> tuple[FloatArray, str]:
-        """Noise of one type filling an item: pieces with random offsets, joined by short fades."""
-        point = rng.random() * self._type_ends[-1]
-        index = int(np.searchsorted(self._type_ends, point, side="right"))
-        clips = self._by_type[self._types[min(index, len(self._types) - 1)]]
-        track = np.zeros(self._samples, dtype=np.float32)
-        first = clip = clips[int(rng.integers(len(clips)))]
-        position = 0
-        while position < self._samples:
-            length = min(clip.samples, self._samples - position)
-            start = int(rng.integers(clip.samples - length + 1))
-            piece = self._corpus.load(clip, start, length)
-            if position and length > FADE:
-                ramp = np.linspace(0.0, 1.0, FADE, dtype=np.float32)
-                piece[:FADE] *= ramp
-                track[position : position + FADE] *= 1.0 - ramp
-            track[position : position + length] += piece
-            done = position + length >= self._samples
-            position += length if done or length <= 2 * FADE else length - FADE
-            clip = clips[int(rng.integers(len(clips)))]
-        return track, first.name
+    def _placement(self, entropy: list[int], sources: int) -> Placement:
+        rng = _numbers(entropy, ROOMS)
+        kinds = [rooms for rooms in self._rooms if rooms]
+        rooms = kinds[int(rng.integers(len(kinds)))]
+        return placed(rooms[int(rng.integers(len(rooms)))], sources, rng)
 
-    def _babble(self, rng: np.random.Generator, speaker: str) -> FloatArray | None:
-        """Three to six other speakers at similar levels; None where there are too few."""
-        wanted = int(rng.integers(3, 7))
-        track = np.zeros(self._samples, dtype=np.float32)
-        heard: set[str] = {speaker}
-        for _ in range(4 * wanted):
-            voice, _, group = self._speech_track(rng)
-            power = active_power(voice)
-            if group in heard or power <= SILENCE_POWER:
-                continue
-            heard.add(group)
-            track += voice * np.float32(10.0 ** (rng.uniform(-6.0, 0.0) / 20.0) / np.sqrt(power))
-            if len(heard) > wanted:
-                return track
-        return track if len(heard) > 3 else None
+    def _filters(self, entropy: list[int]) -> tuple[FloatArray | None, FloatArray | None]:
+        """Responses in the way of the speech and of the noise; None where there is nothing."""
+        shared: list[Sections] = []
+        device = self._settings.microphone
+        if (rng := _chosen(entropy, MICROPHONE, device.probability)) is not None:
+            shared.append(microphone(device, rng))
+        settings = self._settings.equalizer
+        ways: list[FloatArray | None] = []
+        rng = _numbers(entropy, EQUALIZER) if settings.probability > 0.0 else None
+        for _ in range(2):
+            own = list(shared)
+            if rng is not None and rng.random() < settings.probability:
+                own.append(equalizer(settings, rng))
+            ways.append(impulse_response(np.concatenate(own)) if own else None)
+        return ways[0], ways[1]
 
-    def _in_room(
-        self, rng: np.random.Generator, speech: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """(what the microphone hears of the speech, the target): equal without a room.
+    def _clipped(self, entropy: list[int], noisy: FloatArray) -> FloatArray:
+        settings = self._settings.clipping
+        rng = _chosen(entropy, CLIPPING, settings.probability)
+        return noisy if rng is None else clipped(settings, rng, noisy)
 
-        In a room the target is direct sound and the reflections of its first 50 ms, which help
-        intelligibility; what comes later is to be removed with the noise.
-        """
-        if rng.random() >= self._settings.reverb_probability:
-            return speech, speech
-        response = self._responses[int(rng.integers(len(self._responses)))]
-        size = next_fast_len(len(speech) + len(response) - 1, real=True)
-        spectrum = rfft(speech, size)
-        heard, target = (
-            np.ascontiguousarray(irfft(spectrum * rfft(part, size), size)[: len(speech)])
-            for part in (response, response[:EARLY_SAMPLES])
-        )
-        return heard, target
 
-    @cached_property
-    def _responses(self) -> list[FloatArray]:
-        """Room responses beginning at the direct sound; every tenth one is kept from training."""
-        folder = self._settings.rir_folder
-        files = sorted(folder.glob("*.npy")) if folder else []
-        if not files:
-            raise InputError(f"No room responses (*.npy) in {folder}.", hint="Check rir_folder.")
-        responses: list[FloatArray] = []
-        for file in files:
-            taps = np.load(file, allow_pickle=False)
-            for response in taps.reshape(-1, taps.shape[-1]):
-                direct = int(np.argmax(np.abs(response)))
-                responses.append(np.ascontiguousarray(response[max(direct - 8, 0) :], np.float32))
-        held_out = self._split_id > 0
-        kept = [r for i, r in enumerate(responses) if (i % 10 == 9) == held_out]
-        return kept or responses
+def gap(samples: int, rng: np.random.Generator) -> FloatArray:
+    """A gain ``[samples]``: 1, and 0 for one stretch of a tenth to half of it."""
+    gate = np.ones(samples, dtype=np.float32)
+    length = int(rng.uniform(*GAP_SHARE) * samples)
+    start = int(rng.integers(samples - length + 1))
+    gate[start : start + length] = 0.0
+    ramp = np.linspace(1.0, 0.0, GAP_RAMP, dtype=np.float32)
+    before, after = gate[max(start - GAP_RAMP, 0) : start], gate[start + length :][:GAP_RAMP]
+    before[:] = ramp[GAP_RAMP - len(before) :]
+    after[:] = ramp[::-1][: len(after)]
+    return gate
+
+
+def _levelled(
+    noisy: FloatArray, clean: FloatArray, level_db: float
+) -> tuple[FloatArray, FloatArray]:
+    """Both by one gain: ``noisy`` at an RMS of ``level_db``, or lower where a peak forbids it."""
+    highest = max(peak(noisy), peak(clean))
+    gain = min(10.0 ** (level_db / 20.0) / np.sqrt(mean_power(noisy)), 0.999 / highest)
+    return noisy * np.float32(gain), clean * np.float32(gain)
+
+
+def _rooms(settings: MixSettings, *, held_out: bool) -> tuple[list[Room], list[Room]]:
+    """Given and simulated rooms, none where mixtures have no use for them."""
+    if settings.reverb_probability <= 0.0:
+        return [], []
+    folder, simulated = settings.rir_folder, settings.rooms
+    return (
+        given_rooms(folder, held_out=held_out) if folder else [],
+        simulated_rooms(simulated, held_out=held_out) if simulated else [],
+    )
+
+
+def _numbers(entropy: list[int], *stream: int) -> np.random.Generator:
+    sequence = np.random.SeedSequence(entropy, spawn_key=stream)
+    return np.random.Generator(np.random.PCG64(sequence))
+
+
+def _chosen(entropy: list[int], stream: int, probability: float) -> np.random.Generator | None:
+    """The numbers of a stream, with the given probability."""
+    if probability <= 0.0:
+        return None
+    rng = _numbers(entropy, stream)
+    return rng if rng.random() < probability else None
 
 
 @lru_cache(maxsize=8)
 def _visits(seed: int, split_id: int, epoch: int, pool: int) -> npt.NDArray[np.int64]:
     """Order ``[pool]`` in which the items of a pool are visited in an epoch."""
-    sequence = np.random.SeedSequence([seed, split_id, epoch, POOL_SEED])
-    return np.random.Generator(np.random.PCG64(sequence)).permutation(pool)
-
-
-def _grouped(clips: tuple[Clip, ...], keys: list[str]) -> dict[str, tuple[Clip, ...]]:
-    lists: dict[str, list[Clip]] = {}
-    for clip, key in zip(clips, keys, strict=True):
-        lists.setdefault(key, []).append(clip)
-    return {key: tuple(members) for key, members in lists.items()}
+    return _numbers([seed, split_id, epoch, POOL_SEED]).permutation(pool)
 
 
 def evaluation_items(

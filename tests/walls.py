@@ -15,7 +15,11 @@ _LIGHT = {"click", "pydantic", "pydantic_core", "rich"}
 _RUNTIME = _LIGHT | {"ai_edge_litert", "numpy", "onnxruntime", "soundfile", "soxr"}
 _RUNTIME_OPTIONAL = {"clarity", "pesq", "pystoi", "tflite_micro"}  # used where they are installed
 # onnx, from the extra `export`: a teacher in an ONNX file is read for the names of its tensors.
-_DISTILL = _RUNTIME | _RUNTIME_OPTIONAL | {"onnx", "safetensors", "scipy", "torch", "yaml"}
+_DISTILL = (
+    _RUNTIME
+    | _RUNTIME_OPTIONAL
+    | {"onnx", "pyroomacoustics", "safetensors", "scipy", "torch", "yaml"}
+)
 _EXPORT = _DISTILL | {"flatbuffers", "ml_dtypes", "onnxscript", "onnxsim", "tensorflow"}
 
 # What from outside the standard library a room may import, anywhere in its files.
