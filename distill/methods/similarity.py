@@ -8,13 +8,14 @@ Nathoo, Kegler & Stamenovic, *Two-Step Knowledge Distillation for Tiny Speech En
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from distill.methods.frames import same_bins, unit
 from distill.methods.pairs import Pair
 from distill.methods.settings import SimilaritySettings
 from targets.errors import InputError
+
+_TINY = 1e-12
 
 
 class Similarity(nn.Module):
@@ -56,8 +57,8 @@ def _distance(student: Tensor, teacher: Tensor, counted: Tensor) -> Tensor:
 
 def _rows(activations: Tensor) -> Tensor:
     vectors = activations.flatten(2)
-    # Gram entries are squares: at unit RMS they neither overflow nor vanish.
-    vectors = vectors * (vectors.square().mean() + 1e-12).rsqrt()
-    gram = torch.einsum("pbn,pcn->pbc", vectors, vectors)
-    # Rows of all places are one group: a place that is nearly silent throughout stays small.
+    gram = vectors @ vectors.mT
+    # Rows of all places are one group, so that a place nearly silent throughout stays small. Their
+    # entries are squares: at a mean of one on the diagonal they neither overflow nor vanish.
+    gram = gram / (gram.diagonal(dim1=-2, dim2=-1).mean() + _TINY)
     return unit(gram.flatten(0, 1)[None])[0].view_as(gram)

@@ -57,7 +57,7 @@ def similarity(student: Array, teacher: Array, active: Array) -> tuple[float, fl
     """Distances per frame and per frequency."""
     student, teacher = (side * active[:, :, None, None] for side in (student, teacher))
     frames = [
-        _gram_row_distance(student[:, t], teacher[:, t], item)
+        _gram_row_distance(student[:, t], teacher[:, t], int(item))
         for t in range(student.shape[1])
         for item in np.flatnonzero(active[:, t])
     ]
