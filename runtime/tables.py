@@ -31,7 +31,7 @@ def profile_tables(profile: Profile) -> list[Table]:
     """The figures with their provenance, the operators and, where asked for, the fit."""
     tables = [_figure_table(profile), _operator_table(profile.operators)]
     if profile.fit is not None:
-        tables.append(_fit_table(profile.fit))
+        tables.append(fit_table(profile.fit))
     return tables
 
 
@@ -84,8 +84,9 @@ def _operator_table(operators: dict[str, int]) -> Table:
     return table
 
 
-def _fit_table(fit: FitReport) -> Table:
-    table = Table(title=f"Fit to {fit.target} ({fit.origin} profile): {_coloured(fit.verdict)}")
+def fit_table(fit: FitReport) -> Table:
+    """Every budget line of one target with its verdict."""
+    table = Table(title=f"Fit to {fit.target} ({fit.origin} profile): {coloured(fit.verdict)}")
     table.add_column("budget")
     table.add_column("needs", justify="right")
     table.add_column("offers", justify="right")
@@ -97,7 +98,7 @@ def _fit_table(fit: FitReport) -> Table:
             escape(line.budget),
             _amount(line.needs, line.unit),
             _amount(line.offers, line.unit),
-            _coloured(line.verdict),
+            coloured(line.verdict),
             line.basis,
             escape(line.note),
         )
@@ -126,7 +127,7 @@ def gate_table(gates: Iterable[GateResult], title: str) -> Table:
         )
     for gate in listed:
         cells = [escape(gate.name), escape(gate.measured), escape(gate.limit)]
-        cells.append(_coloured(gate.verdict))
+        cells.append(coloured(gate.verdict))
         table.add_row(*cells, *([escape(gate.detail)] if detailed else []))
     return table
 
@@ -149,5 +150,5 @@ def doctor_table(findings: Sequence[Finding]) -> Table:
     return table
 
 
-def _coloured(verdict: str) -> str:
+def coloured(verdict: str) -> str:
     return f"[{COLOURS[verdict]}]{verdict}[/]"

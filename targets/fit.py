@@ -201,13 +201,12 @@ def _real_time_line(
             basis="measured-device",
             note=f"99th percentile of a step against {CPU_SHARE:.0%} of a hop",
         )
-    clock = target.figures.clock_mhz
-    missing = _no_model_reason(target, artefact_format, clock)
-    if missing or clock is None:
+    modelled = modelled_step_us(target, artefact_format, macs)
+    if isinstance(modelled, str):
         return FitLine(
-            budget="real time", verdict="unknown", offers=offers, unit="µs", note=missing
+            budget="real time", verdict="unknown", offers=offers, unit="µs", note=modelled
         )
-    low, high = (factor * CYCLES_PER_MAC * macs / clock for factor in MODELLED_RANGE)
+    low, high = modelled
     verdict: Verdict = "fits" if high <= offers else "does not fit" if low > offers else "unknown"
     return FitLine(
         budget="real time",
@@ -223,11 +222,23 @@ def _real_time_line(
     )
 
 
-def _no_model_reason(target: Target, artefact_format: str, clock: float | None) -> str:
-    """Why real time cannot be modelled; empty when it can."""
+def modelled_step_us(
+    target: Target, artefact_format: str, macs_per_step: int
+) -> tuple[float, float] | str:
+    """Least and greatest time of one step in µs, or the reason why it cannot be modelled."""
+    clock = target.figures.clock_mhz
     if target.core not in MODELLED_CORES:
         core = target.core or "a core the profile does not name"
         return f"no calibrated cycle model for {core}: measure on the device"
     if artefact_format != MODELLED_FORMAT:
         return f"the cycle model covers {MODELLED_FORMAT} only"
-    return "the profile states no clock" if clock is None else ""
+    if clock is None:
+        return "the profile states no clock"
+    low, high = (factor * CYCLES_PER_MAC * macs_per_step / clock for factor in MODELLED_RANGE)
+    return low, high
+
+
+def most_macs(target: Target, hop_us: float) -> int | None:
+    """The most MACs a step may have to fit ``target`` at every modelled speed, None if unknown."""
+    modelled = modelled_step_us(target, MODELLED_FORMAT, 1)
+    return None if isinstance(modelled, str) else int(CPU_SHARE * hop_us / modelled[1])
