@@ -140,7 +140,7 @@ class Adapter:
             delay = self._delay * tap.shape[1] / prepared.padded
         else:
             delay = float(signature.delay)
-        return at_positions(tap.float(), positions + delay).to(prepared.device)
+        return at_positions(tap.float(), positions.clamp(min=0.0) + delay).to(prepared.device)
 
     @staticmethod
     def _require(what: str, found: int, expected: int) -> None:
