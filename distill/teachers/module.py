@@ -33,7 +33,7 @@ class ModuleTeacher:
 
     def __init__(self, source: ModuleSource, contract: StftContract, device: str) -> None:
         self._contract, self._device = contract, torch.device(device)
-        network = _build(source)
+        network = build_module(source)
         if source.weights is not None:
             _fill(network, source.weights)
         self._network = network.eval().requires_grad_(False).to(self._device)
@@ -87,7 +87,7 @@ class ModuleTeacher:
         return output
 
 
-def _build(source: ModuleSource) -> nn.Module:
+def build_module(source: ModuleSource) -> nn.Module:
     """The network that the factory returns; its code runs here, by the user's intent."""
     with _importable_here():
         factory = _factory(source.factory)
