@@ -46,8 +46,8 @@ def parse_tap(text: str) -> Tap:
         return Tap(text, "")
     if len(set(layout)) < len(layout) or not {"b", "t"} <= set(layout):
         raise InputError(
-            f"The layout {layout!r} of the tap {text!r} is none.",
-            hint="Name each axis once: b batch, t time, f frequency, c channels; b and t are due.",
+            f"The tap {text!r} has a wrong layout behind the colon.",
+            hint="Name each axis once: b batch, t time, f frequency, c channels; b and t always.",
         )
     return Tap(path, layout)
 

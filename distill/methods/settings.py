@@ -44,7 +44,7 @@ class TapPair(BaseModel):
         try:
             parse_tap(value)
         except InputError as error:
-            raise ValueError(f"{error.message} {error.hint}") from error
+            raise ValueError(f"{error.message} {error.hint}".rstrip(".")) from error
         return value
 
 
