@@ -13,6 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -257,19 +258,37 @@ def split_groups(
 def open_corpus(data: str | Path | None, *, cache_bytes: int = DEFAULT_CACHE_BYTES) -> Corpus:
     """Open the demo corpus (``None`` or ``"demo"``), a scanned manifest, or prepared recordings.
 
-    Raises InputError when there is nothing at ``data`` or it is not a corpus.
+    Opening again what was opened last gives the same object, with all that it has decoded, unless
+    its listing has changed. Raises InputError when there is nothing at ``data`` or it is not a
+    corpus.
     """
     if data is None or data == "demo":
-        from distill.demo_corpus import demo_clips
-
-        return Corpus("demo", demo_clips(), synthetic=True, cache_bytes=cache_bytes)
+        return _demo_corpus(cache_bytes)
     path = Path(data)
-    if path.is_file() and path.suffix != ".csv":
+    listing = path
+    if not path.is_file() or path.suffix == ".csv":
+        from distill.prepared import find_listing
+
+        listing = find_listing(path)
+    status = listing.stat()
+    return _listed_corpus(listing.resolve(), status.st_mtime_ns, status.st_size, cache_bytes)
+
+
+@lru_cache(maxsize=1)
+def _demo_corpus(cache_bytes: int) -> Corpus:
+    from distill.demo_corpus import demo_clips
+
+    return Corpus("demo", demo_clips(), synthetic=True, cache_bytes=cache_bytes)
+
+
+@lru_cache(maxsize=1)
+def _listed_corpus(listing: Path, changed: int, size: int, cache_bytes: int) -> Corpus:
+    """``changed`` and ``size`` are those of the listing: another file is another corpus."""
+    if listing.suffix != ".csv":
         from distill.manifest import manifest_clips
 
-        return Corpus(path.stem, manifest_clips(path), cache_bytes=cache_bytes)
-    from distill.prepared import find_listing, prepared_clips
+        return Corpus(listing.stem, manifest_clips(listing), cache_bytes=cache_bytes)
+    from distill.prepared import prepared_clips
 
-    listing = find_listing(path)
-    name = "/".join(listing.resolve().parts[-3:-1])
+    name = "/".join(listing.parts[-3:-1])
     return Corpus(name, prepared_clips(listing), cache_bytes=cache_bytes)

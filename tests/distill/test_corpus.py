@@ -221,3 +221,15 @@ def test_the_real_recordings_keep_speakers_and_types_apart(shared_data: Path) ->
         assert not {c.group for c in clips("train")} & {c.group for c in clips("valid")}
     assert not {c.type for c in corpus.noise("train")} & {c.type for c in corpus.noise("valid")}
     assert not any("devtest" in str(clip.path) for clip in corpus.clips)
+
+
+def test_opening_again_keeps_what_was_decoded_until_the_listing_changes(tmp_path: Path) -> None:
+    folder = tmp_path / "train"
+    write(folder / "speech" / "a.wav", bursts(0, 2.0))
+    header = "path,kind,source,licence,speaker_or_noise_id,type,duration_s\n"
+    line = "speech/a.wav,speech,made,none,anna,speech,2.0\n"
+    (folder / "manifest.csv").write_text(header + line)
+    corpus = open_corpus(folder)
+    assert open_corpus(str(tmp_path)) is corpus
+    (folder / "manifest.csv").write_text(header + line.replace("anna", "berta"))
+    assert open_corpus(folder).clips[0].group != corpus.clips[0].group
