@@ -25,6 +25,7 @@ ADAPTER: TypeAdapter[MethodSettings] = TypeAdapter(MethodSettings)
 METHODS = [name for name in NAMES if name != "none"]
 OF_OUTPUTS = [name for name in METHODS if isinstance(TABLE[name], Estimates)]
 OF_ACTIVATIONS = [name for name in METHODS if name not in OF_OUTPUTS]
+WIDE = {"cosine-latent": {"width": 36}}  # wide enough for any shapes here
 OF_BATCHES = ["similarity", "relational"]  # these compare the items of a batch
 
 
@@ -211,8 +212,7 @@ def test_any_shapes_give_a_finite_loss(name: str, data: st.DataObject) -> None:
     batch, time = data.draw(st.integers(3, 5)), data.draw(size)
     ours = TapShape(data.draw(size), data.draw(size))
     theirs = TapShape(data.draw(size), data.draw(size))
-    options = {"width": 36} if name == "cosine-latent" else {}
-    alignment = build(name, ours, theirs, **options)
+    alignment = build(name, ours, theirs, **WIDE.get(name, {}))
     active = (torch.rand(batch, time) > 0.3).float()
     sides = views(torch.randn(batch, time, *ours), torch.randn(batch, time, *theirs), active)
     value, gradient = value_and_gradient(alignment, *sides)
@@ -233,6 +233,27 @@ def test_no_gradient_reaches_the_teacher(name: str) -> None:
     alignment(student, theirs, batch).backward()
     assert leaf.grad is None
     assert estimate.grad is None
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_student_that_is_free_learns(name: str) -> None:
+    alignment = build(name, TapShape(2, 3), TapShape(3, 5), **WIDE.get(name, {}))
+    active = torch.ones(4, 6, dtype=torch.float64)
+    ours, theirs, batch = views(
+        random(4, 6, 2, 3, seed=1), random(4, 6, 3, 5, seed=2), active, seed=3
+    )
+    alignment = alignment.double()
+    estimate = ours.estimate.clone().requires_grad_()
+    activation = ours.taps["s"].clone().requires_grad_()
+    optimiser = torch.optim.Adam([estimate, activation, *alignment.parameters()], 0.05)
+    values = []
+    for _ in range(100):
+        optimiser.zero_grad()
+        value = alignment(View(estimate, {"s": activation}), theirs, batch)
+        value.backward()
+        optimiser.step()
+        values.append(value.item())
+    assert values[-1] < 0.5 * values[0]
 
 
 @pytest.mark.parametrize(("name", "items"), [("similarity", 1), ("relational", 2)])
