@@ -184,13 +184,15 @@ class Mixer:
         if (rng := _chosen(entropy, MICROPHONE, device.probability)) is not None:
             shared.append(microphone(device, rng))
         settings = self._settings.equalizer
+        if settings.probability <= 0.0:
+            alike = impulse_response(np.concatenate(shared)) if shared else None
+            return alike, alike
+        rng = _numbers(entropy, EQUALIZER)
         ways: list[FloatArray | None] = []
-        rng = _numbers(entropy, EQUALIZER) if settings.probability > 0.0 else None
         for _ in range(2):
-            own = list(shared)
-            if rng is not None and rng.random() < settings.probability:
-                own.append(equalizer(settings, rng))
-            ways.append(impulse_response(np.concatenate(own)) if own else None)
+            own = [equalizer(settings, rng)] if rng.random() < settings.probability else []
+            sections = shared + own
+            ways.append(impulse_response(np.concatenate(sections)) if sections else None)
         return ways[0], ways[1]
 
     def _clipped(self, entropy: list[int], noisy: FloatArray) -> FloatArray:
