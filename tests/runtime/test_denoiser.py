@@ -109,6 +109,25 @@ def test_live_output_trails_by_the_documented_delay(name: str) -> None:
     assert decibels(out[delay:] - signal[:-delay], signal) < -100.0
 
 
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_no_output_needs_input_beyond_the_algorithmic_delay(tmp_path: Path, name: str) -> None:
+    """A loud sample is changed; the first output that differs lies as far back as is promised."""
+    contract = CONTRACTS[name]
+    weight = np.full((2, 2, 1, 3), 0.2, dtype=np.float32)
+    artefact = write_artefact(tmp_path, "tflite-fp32", Kernel(weight=weight), contract)
+    signal = noise(4096)[:, 0]
+    clean = denoise_signal(artefact, None, signal)
+    reach = []
+    for at in (2047, 2048, 2048 + contract.hop // 2, 2047 + contract.hop):
+        changed = signal.copy()
+        changed[at] += 100.0
+        differs = denoise_signal(artefact, None, changed) != clean
+        reach.append(at - int(np.flatnonzero(differs)[0]))
+    # The last sample of a hop reaches furthest back, but for the zero that begins a Hann window.
+    assert max(reach) == contract.algorithmic_delay - 2
+    assert min(reach) >= contract.output_delay - 1
+
+
 def test_reset_forgets_the_past() -> None:
     denoiser = StreamingDenoiser(tiny_sidecar(ALL_BINS, "tflite-fp32"), gain_engine(257))
     hops = noise(1024)[:, 0].reshape(4, 256)
