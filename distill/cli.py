@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option("--threads", type=click.IntRange(min=1), help="Processor threads [all cores].")
 @click.option("--seed", type=click.IntRange(min=0), help="Overrides the recipe's seed.")
+@click.option("--tensorboard", is_flag=True, help="Also log to RUN/NETWORK/tensorboard.")
 @click.option("--json", "as_json", is_flag=True, help="Print the closing table as JSON.")
 def distill(
     recipe: str,
@@ -36,18 +37,23 @@ def distill(
     device: str,
     threads: int | None,
     seed: int | None,
+    tensorboard: bool,
     as_json: bool,
 ) -> None:
     """Make a small streaming student from a teacher.
 
     RECIPE is a YAML file or the name of a built-in recipe. The teacher is trained first unless
     the recipe names one. A run that was interrupted resumes when the command is given again.
+    Several processes or GPUs: `torchrun --nproc-per-node 2 -m sordino distill …`.
     """
+    from distill.processes import is_first
     from distill.road import evaluate_run
 
     loaded = resolve(recipe, data, pairs, seed)
     folder = output or Path("runs") / loaded.name
-    chosen = train_with_progress(loaded, folder, device, threads)
+    chosen = train_with_progress(loaded, folder, device, threads, tensorboard)
+    if not is_first():
+        return
     rows = evaluate_run(loaded, folder, chosen)
     if as_json:
         _print_json(folder, rows)
@@ -71,20 +77,32 @@ def resolve(recipe: str, data: str | None, pairs: Path | None, seed: int | None)
     return loaded.model_copy(update=changes)
 
 
-def train_with_progress(recipe: Recipe, folder: Path, device: str, threads: int | None) -> str:
+def train_with_progress(
+    recipe: Recipe,
+    folder: Path,
+    device: str,
+    threads: int | None,
+    tensorboard: bool = False,
+) -> str:
     """Train all networks of a recipe, bars on stderr; returns the device used."""
     import torch
 
     from distill.corpus import open_corpus
+    from distill.processes import is_first
     from distill.road import distil
 
     torch.set_num_threads(threads or default_threads())
     torch.set_flush_denormal(True)
     chosen = choose_device(device)
+    events = distil(recipe, folder, chosen, tensorboard)
+    if not is_first():
+        for _ in events:
+            pass
+        return chosen
     description = open_corpus(recipe.data).describe()
     click.echo(f"Recipe {recipe.name} on {chosen}. Data: {description}", err=True)
     try:
-        show_progress(distil(recipe, folder, chosen))
+        show_progress(events)
     except KeyboardInterrupt:
         click.echo("The same command, given again, goes on from the last saved step.", err=True)
         raise

@@ -7,7 +7,7 @@ import hashlib
 import json
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -19,13 +19,16 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    model_validator,
 )
 from pydantic_core import ErrorDetails
 
 from distill.losses import LossWeights
+from distill.methods.settings import CosineLatentSettings, MethodSettings
 from distill.mixing import MixSettings
+from distill.teachers.sources import ModuleSource, OnnxSource
 from distill.unet import PRESETS, UNetConfig, preset
-from runtime.stft import StftContract
+from runtime.contract import ContractField, StftContract
 from targets.errors import InputError
 
 DEFAULT = "demo"
@@ -36,7 +39,13 @@ class _Section(BaseModel):
 
 
 class Training(_Section):
-    """How long and how fast one network is trained (AdamW, warm-up then cosine to zero)."""
+    """How long and how fast one network is trained (AdamW, warm-up then cosine to zero).
+
+    ``batch`` counts the mixtures of one step over all processes, each of which cuts its share into
+    ``accumulate`` pieces. ``ema`` is the decay per step of the averaged weights that are kept (0:
+    none). With ``validate_every`` (steps) the weights that scored best on the validation split
+    are kept; with ``patience`` training ends after so many validations without a better score.
+    """
 
     steps: PositiveInt
     batch: PositiveInt = 16
@@ -44,26 +53,75 @@ class Training(_Section):
     warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
     weight_decay: NonNegativeFloat = 0.01
     clip: PositiveFloat = 5.0
+    accumulate: PositiveInt = 1
+    precision: Literal["float32", "bf16"] = "float32"
+    ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    validate_every: NonNegativeInt = 0
+    validation_items: PositiveInt = 24
+    patience: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Training:
+        if self.patience and not self.validate_every:
+            raise ValueError("patience needs validate_every")
+        if self.batch % self.accumulate:
+            raise ValueError("batch must be divisible by accumulate")
+        return self
 
 
 class Teacher(_Section):
-    """A checkpoint folder, or a network to be trained first."""
+    """Where the teacher comes from: a checkpoint folder, a torch module, an ONNX file; or a
+    network of ours to be trained first. ``cache`` keeps what it made of each mixture."""
 
     checkpoint: Path | None = None
+    module: ModuleSource | None = None
+    onnx: OnnxSource | None = None
     network: UNetConfig | str = "teacher"
     training: Training = Training(steps=2000)
+    cache: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Teacher:
+        if sum(source is not None for source in (self.checkpoint, self.module, self.onnx)) > 1:
+            raise ValueError("name one of checkpoint, module and onnx")
+        return self
+
+    @property
+    def given(self) -> bool:
+        """Whether the teacher exists already."""
+        return self.checkpoint is not None or self.module is not None or self.onnx is not None
 
 
 class Student(_Section):
+    """A network to be trained from the seed, or from the weights of ``checkpoint``."""
+
     network: UNetConfig | str = "small"
+    checkpoint: Path | None = None
     training: Training = Training(steps=4000)
 
 
 class Distillation(_Section):
-    """Method and its weight beside the denoising loss; ``method: none`` is the student alone."""
+    """Methods beside the denoising loss; none at all is the student alone.
 
-    method: Literal["cosine-latent", "none"] = "cosine-latent"
-    weight: NonNegativeFloat = 1.0
+    ``joint`` adds them up. ``two-step`` trains ``first_share`` of the steps on the methods only
+    and the rest on the denoising loss only. A single method may be written without the list:
+    ``{method: cosine-latent, weight: 0.1}``.
+    """
+
+    methods: tuple[MethodSettings, ...] = (CosineLatentSettings(weight=0.1),)
+    schedule: Literal["joint", "two-step"] = "joint"
+    first_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+
+    @model_validator(mode="before")
+    @classmethod
+    def _single(cls, content: Any) -> Any:
+        if not isinstance(content, dict) or "method" not in content:
+            return content
+        if "methods" in content:
+            raise ValueError("write either method or methods")
+        own = {key: value for key, value in content.items() if key in cls.model_fields}
+        single = {key: value for key, value in content.items() if key not in own}
+        return {**own, "methods": [] if single == {"method": "none"} else [single]}
 
 
 class Evaluation(_Section):
@@ -79,7 +137,7 @@ class Recipe(_Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
     data: str = "demo"
-    contract: StftContract = StftContract()
+    contract: ContractField = StftContract()
     mixing: MixSettings = MixSettings()
     loss: LossWeights = LossWeights()
     teacher: Teacher = Teacher()
@@ -95,7 +153,7 @@ class Recipe(_Section):
         decides = self.model_dump(
             mode="json",
             exclude={"name": True, "data": True, "control": True, "evaluation": True}
-            | {"teacher": {"checkpoint"}},
+            | {"teacher": {"checkpoint", "cache"}, "student": {"checkpoint"}},
         )
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
@@ -106,9 +164,25 @@ class Recipe(_Section):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def resolve_network(network: UNetConfig | str) -> tuple[str, UNetConfig]:
-    """Name and sizes of a preset name or a custom network."""
-    return (network, preset(network)) if isinstance(network, str) else ("custom", network)
+def resolve_network(
+    network: UNetConfig | str, contract: StftContract | None = None
+) -> tuple[str, UNetConfig]:
+    """Name and sizes of a preset name or a custom network, its bins those of the contract.
+
+    A custom network that names its bins keeps them.
+    """
+    name, config = (network, preset(network)) if isinstance(network, str) else ("custom", network)
+    if contract is None or config.bins == contract.bins or "bins" in config.model_fields_set:
+        return name, config
+    sizes = config.model_dump(exclude_unset=True) | {"bins": contract.bins}
+    try:
+        return name, UNetConfig.model_validate(sizes)
+    except ValidationError as error:
+        raise InputError(
+            f"A network of {len(config.widths)} levels does not divide the contract's "
+            f"{contract.bins} bins.",
+            hint="Choose fewer levels, a smaller patch or a contract with more bins.",
+        ) from error
 
 
 def builtin_recipes() -> list[str]:
@@ -149,7 +223,7 @@ def parse_recipe(text: str, source: str) -> Recipe:
         problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
         raise _explain(problems[0], source) from error
     for network in (recipe.teacher.network, recipe.student.network):
-        resolve_network(network)
+        resolve_network(network, recipe.contract)
     return recipe
 
 
@@ -180,12 +254,26 @@ def _explain(problem: ErrorDetails, source: str) -> InputError:
 
 
 def _keys_at(model: type[BaseModel], path: list[str]) -> list[str]:
-    """Field names of the section that ``path`` leads to."""
+    """Field names of the section that ``path`` leads to; of a union, the member it names."""
+    candidates: list[type[BaseModel]] = [model]
     for part in path:
-        if part in model.model_fields:
-            annotation = model.model_fields[part].annotation
-            options = get_args(annotation) if get_origin(annotation) else (annotation,)
-            sections = [x for x in options if isinstance(x, type) and issubclass(x, BaseModel)]
-            if sections:
-                model = sections[0]
-    return sorted(model.model_fields)
+        fields = [c.model_fields[part].annotation for c in candidates if part in c.model_fields]
+        if fields:
+            candidates = [section for field in fields for section in _sections(field)]
+        else:
+            named = [c for c in candidates if part in _tags(c)]
+            candidates = named or candidates
+    return sorted(candidates[0].model_fields) if candidates else []
+
+
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    """The sections an annotation may hold, through unions, tuples and ``Annotated``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [section for part in get_args(annotation) for section in _sections(part)]
+
+
+def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
+    """The values of ``method`` that a member of the methods' union answers to."""
+    field = model.model_fields.get("method")
+    return get_args(field.annotation) if field is not None else ()

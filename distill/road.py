@@ -16,13 +16,18 @@ from typing import Literal
 
 import torch
 
-from distill.checkpoint import Checkpoint, CheckpointRecord, load_checkpoint, save_checkpoint
+from distill.checkpoint import CheckpointRecord, load_checkpoint, save_checkpoint
 from distill.corpus import SAMPLE_RATE, Corpus, open_corpus
-from distill.evaluation import Row, checkpoint_candidate, evaluate, report
-from distill.methods import METHODS
+from distill.evaluation import Candidate, Row, checkpoint_candidate, evaluate, report
+from distill.guidance import check_guidance, guide
 from distill.mixing import Mixer, Mixture, evaluation_items, paired_items
+from distill.objective import Objective
+from distill.processes import Precision, is_first, launch, wait_for_all
 from distill.recipe import Recipe, Training, resolve_network
-from distill.training import STATE, Objective, Progress, train
+from distill.recipe import Teacher as TeacherSource
+from distill.teachers import Teacher, cache_folder, open_teacher
+from distill.training import Progress, train
+from distill.training_state import STATE
 from distill.unet import UNet, UNetConfig
 from runtime.artefact import write_atomically
 from targets.errors import InputError
@@ -33,6 +38,7 @@ TITLES: dict[Role, str] = {
     "control": "Student alone",
     "student": "Student distilled",
 }
+VALIDATION_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
@@ -50,36 +56,54 @@ class _Stage:
     preset: str
     network: UNetConfig
     training: Training
+    start: Path | None = None  # checkpoint whose weights it begins with
 
 
-def distil(recipe: Recipe, folder: Path, device: str = "cpu") -> Iterator[StageProgress]:
+def distil(
+    recipe: Recipe, folder: Path, device: str = "cpu", tensorboard: bool = False
+) -> Iterator[StageProgress]:
     """Run every stage of ``recipe`` in ``folder``, yielding after each training step.
 
     Raises InputError where the folder holds a run of another recipe, or where what the closing
     table needs is missing: better before hours of training than after.
     """
     corpus = open_corpus(recipe.data)
-    given = _given_teacher(recipe)
+    given = _given_teacher(recipe, folder, device)
     _check_ahead(recipe, corpus, given)
-    identity = _claim(folder, recipe, corpus, given)
-    teacher = None if given is None else given.network.to(device)
+    launch(device)  # before files are written: processes that train together meet here
+    identity = _identity(recipe, corpus, given)
+    if is_first():
+        _claim(folder, recipe, identity)
+    wait_for_all()
+    teacher = given
     for stage in _stages(recipe):
         path = folder / stage.role
         if _finished(path, identity):
             yield StageProgress(stage.role, None, skipped=True)
         else:
-            yield from _run_stage(recipe, corpus, stage, teacher, path, identity, device)
+            network = _initialise(stage, recipe.seed)
+            objective = Objective(recipe.contract, recipe.loss)
+            if stage.role == "student" and teacher is not None:
+                guidance = guide(recipe, network, teacher)
+                objective = Objective(recipe.contract, recipe.loss, guidance)
+            yield from _run_stage(
+                recipe, corpus, stage, network, objective, path, identity, device, tensorboard
+            )
         if stage.role == "teacher":
-            teacher = load_checkpoint(path).network.to(device)
+            teacher = open_teacher(
+                TeacherSource(checkpoint=path), recipe.contract, device, recipe.teacher.cache
+            )
 
 
-def _given_teacher(recipe: Recipe) -> Checkpoint | None:
-    """The teacher that the recipe names, where its method needs one."""
-    path = recipe.teacher.checkpoint
-    return None if path is None or recipe.distillation.method == "none" else load_checkpoint(path)
+def _given_teacher(recipe: Recipe, folder: Path, device: str) -> Teacher | None:
+    """The teacher that the recipe names, where its methods need one."""
+    source = recipe.teacher
+    if not source.given or not recipe.distillation.methods:
+        return None
+    return open_teacher(source, recipe.contract, device, cache_folder(source, source.cache, folder))
 
 
-def _check_ahead(recipe: Recipe, corpus: Corpus, given: Checkpoint | None) -> None:
+def _check_ahead(recipe: Recipe, corpus: Corpus, given: Teacher | None) -> None:
     """Raise InputError for what would otherwise end the run after its first network."""
     stages = _stages(recipe)
     for stage in stages:
@@ -95,15 +119,12 @@ def _check_ahead(recipe: Recipe, corpus: Corpus, given: Checkpoint | None) -> No
             f"{SAMPLE_RATE} Hz.",
             hint="Leave sample_rate out of the recipe.",
         )
-    if given is not None and given.record.contract != recipe.contract:
-        raise InputError(
-            f"The teacher in {given.path} was trained with another STFT contract.",
-            hint="Copy the contract from its checkpoint.json into the recipe, or train a teacher.",
-        )
-    build = METHODS[recipe.distillation.method]
-    if build is not None:
-        teacher = stages[0].network if given is None else given.record.architecture
-        build(stages[-1].network.hidden, teacher.hidden)
+    student = _initialise(stages[-1], recipe.seed)
+    if recipe.distillation.methods:
+        if given is None:
+            check_guidance(recipe, student, UNet(stages[0].network))
+        else:
+            guide(recipe, student, given)
     if recipe.evaluation.pairs is not None:
         paired_items(recipe.evaluation.pairs)
     else:
@@ -111,16 +132,24 @@ def _check_ahead(recipe: Recipe, corpus: Corpus, given: Checkpoint | None) -> No
 
 
 def _stages(recipe: Recipe) -> list[_Stage]:
+    contract, student = recipe.contract, recipe.student
     stages = []
-    distils = recipe.distillation.method != "none"
-    if distils and recipe.teacher.checkpoint is None:
-        stages.append(
-            _Stage("teacher", *resolve_network(recipe.teacher.network), recipe.teacher.training)
-        )
-    student = (*resolve_network(recipe.student.network), recipe.student.training)
+    distils = bool(recipe.distillation.methods)
+    if distils and not recipe.teacher.given:
+        name, network = resolve_network(recipe.teacher.network, contract)
+        stages.append(_Stage("teacher", name, network, recipe.teacher.training))
+    name, network = resolve_network(student.network, contract)
+    if student.checkpoint is not None:
+        record = load_checkpoint(student.checkpoint).record
+        if record.contract != contract:
+            raise InputError(
+                f"The student in {student.checkpoint} was trained with another STFT contract.",
+                hint="Copy the contract from its checkpoint.json into the recipe.",
+            )
+        name, network = record.preset, record.architecture
     if recipe.control and distils:
-        stages.append(_Stage("control", *student))
-    stages.append(_Stage("student", *student))
+        stages.append(_Stage("control", name, network, student.training, student.checkpoint))
+    stages.append(_Stage("student", name, network, student.training, student.checkpoint))
     return stages
 
 
@@ -128,37 +157,42 @@ def _run_stage(
     recipe: Recipe,
     corpus: Corpus,
     stage: _Stage,
-    teacher: UNet | None,
+    network: UNet,
+    objective: Objective,
     path: Path,
     identity: str,
     device: str,
+    tensorboard: bool,
 ) -> Iterator[StageProgress]:
-    network = _initialise(stage.network, recipe.seed).to(device)
-    objective = Objective(recipe.contract, recipe.loss)
-    if stage.role == "student" and teacher is not None:
-        build = METHODS[recipe.distillation.method]
-        assert build is not None
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(recipe.seed)
-            method = build(stage.network.hidden, teacher.config.hidden)
-        objective = Objective(
-            recipe.contract, recipe.loss, teacher.eval(), method, recipe.distillation.weight
-        )
     # The same mixtures in the same order for student and control: only the method differs.
     mixer = Mixer(corpus, "train", recipe.mixing, recipe.seed)
+    precision: Precision = stage.training.precision
     for progress in train(
-        network, objective, stage.training, mixer, path, f"{identity}/{stage.role}"
+        *(network, objective, stage.training, mixer, path, f"{identity}/{stage.role}"),
+        fabric=launch(device, precision),
+        validation=_validation(recipe, corpus, stage.training),
+        tensorboard=tensorboard,
     ):
         yield StageProgress(stage.role, progress)
-    save_checkpoint(path, network, _record(recipe, corpus, stage, identity))
-    (path / STATE).unlink(missing_ok=True)
+    if is_first():
+        save_checkpoint(path, network, _record(recipe, corpus, stage, identity))
+        (path / STATE).unlink(missing_ok=True)
+    wait_for_all()
 
 
-def _initialise(config: UNetConfig, seed: int) -> UNet:
-    """Initial weights that depend on the seed alone."""
+def _validation(recipe: Recipe, corpus: Corpus, plan: Training) -> list[Mixture]:
+    if not plan.validate_every:
+        return []
+    return evaluation_items(corpus, "valid", plan.validation_items, VALIDATION_SECONDS, recipe.seed)
+
+
+def _initialise(stage: _Stage, seed: int) -> UNet:
+    """Initial weights that depend on the seed alone, or those of the checkpoint to begin with."""
+    if stage.start is not None:
+        return load_checkpoint(stage.start).network
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return UNet(config)
+        return UNet(stage.network)
 
 
 def _record(recipe: Recipe, corpus: Corpus, stage: _Stage, identity: str) -> CheckpointRecord:
@@ -180,11 +214,18 @@ def _record(recipe: Recipe, corpus: Corpus, stage: _Stage, identity: str) -> Che
     )
 
 
-def _claim(folder: Path, recipe: Recipe, corpus: Corpus, given: Checkpoint | None) -> str:
-    """Mark ``folder`` as this recipe's; returns the run's identity."""
+def _identity(recipe: Recipe, corpus: Corpus, given: Teacher | None) -> str:
+    """What decides the weights of a run: recipe, data, and whatever it begins with."""
     identity = f"{recipe.training_sha256[:16]}-{corpus.fingerprint[:16]}"
     if given is not None:
-        identity += f"-{given.sha256[:16]}"
+        identity += f"-{given.key[:16]}"
+    if recipe.student.checkpoint is not None:
+        identity += f"-{load_checkpoint(recipe.student.checkpoint).sha256[:16]}"
+    return identity
+
+
+def _claim(folder: Path, recipe: Recipe, identity: str) -> None:
+    """Mark ``folder`` as this recipe's."""
     claim = folder / "recipe.json"
     trained = any(any((folder / role).glob("*.safetensors")) for role in TITLES)
     if claim.is_file() and trained:
@@ -193,11 +234,10 @@ def _claim(folder: Path, recipe: Recipe, corpus: Corpus, given: Checkpoint | Non
                 f"{folder} holds a run of another recipe or other data.",
                 hint="Choose another folder with -o, or delete this one.",
             )
-        return identity
+        return
     folder.mkdir(parents=True, exist_ok=True)
     content = {"run": identity, "recipe": recipe.model_dump(mode="json")}
     write_atomically(claim, (json.dumps(content, indent=2) + "\n").encode())
-    return identity
 
 
 def _claimed_by(claim: Path) -> object:
@@ -228,9 +268,13 @@ def evaluation_mixtures(recipe: Recipe) -> list[Mixture]:
 
 def evaluate_run(recipe: Recipe, folder: Path, device: str = "cpu") -> list[Row]:
     """Score noisy, teacher, control and student on the held-out items; writes ``report.json``."""
-    candidates = [
-        checkpoint_candidate(path, name, device) for name, path in networks(recipe, folder)
-    ]
+    candidates = []
+    given = _given_teacher(recipe, folder, device)
+    if given is not None:
+        candidates.append(Candidate(TITLES["teacher"], given.parameters or 0, given.denoise))
+    for stage in _stages(recipe):
+        path = folder / stage.role
+        candidates.append(checkpoint_candidate(path, TITLES[stage.role], device))
     rows = evaluate(candidates, evaluation_mixtures(recipe), recipe.contract)
     text = json.dumps(report(rows), indent=1) + "\n"
     write_atomically(folder / "report.json", text.encode())
@@ -241,6 +285,6 @@ def networks(recipe: Recipe, folder: Path) -> list[tuple[str, Path]]:
     """Names and checkpoint folders of every network of a run, the teacher first."""
     stages = [(TITLES[stage.role], folder / stage.role) for stage in _stages(recipe)]
     given = recipe.teacher.checkpoint
-    if recipe.distillation.method != "none" and given is not None:
+    if recipe.distillation.methods and given is not None:
         return [(TITLES["teacher"], given), *stages]
     return stages

@@ -1,206 +1,300 @@
 """Training one network: teacher, student alone, or student beside a teacher.
 
-A plain loop rather than a trainer framework: every step is a function of (recipe, step number),
-the whole state is one safetensors file, and a run killed at any point resumes to the same bytes.
+Every step is a function of (recipe, step number): a run killed at any point resumes to the same
+bytes, and several processes see the mixtures that one would.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from distill import stft
-from distill.losses import LossWeights, denoising_loss
-from distill.methods.cosine_latent import active_frames
-from distill.mixing import Mixer
+from distill.mixing import Mixer, Mixture
+from distill.objective import Learner, Losses, Objective, Terms, phases, terms
+from distill.prefetch import draw_ahead
+from distill.processes import launch
 from distill.recipe import Training
+from distill.training_log import TrainingLog
+from distill.training_state import STATE, State, Tally, restore_state, save_state
 from distill.unet import UNet
-from runtime.artefact import write_atomically
+from runtime.metrics import si_sdr
 from runtime.stft import StftContract
 from targets.errors import InputError
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 SAVE_SECONDS = 20.0
-STATE = "training.safetensors"
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What is minimised. ``method`` maps both latents to a loss, weighted by ``weight``."""
-
-    contract: StftContract
-    loss: LossWeights
-    teacher: UNet | None = None
-    method: nn.Module | None = None
-    weight: float = 0.0
+LOG_STEPS = 20
 
 
 @dataclass(frozen=True)
 class Progress:
-    """After ``step`` of ``steps``: smoothed loss, SI-SDR (dB) of the training mixtures."""
+    """After ``step`` of ``steps``: smoothed loss, SI-SDR (dB) of the training mixtures.
+
+    ``validation_si_sdr`` is the best so far; ``wait_share`` the share of the time since the last
+    row of the log that went into waiting for mixtures.
+    """
 
     step: int
     steps: int
     loss: float
     si_sdr: float
+    validation_si_sdr: float | None = None
+    wait_share: float = field(default=0.0, compare=False)
 
 
-def learning_rate(plan: Training, step: int) -> float:
-    """Linear warm-up, then half a cosine down to zero at the last step."""
-    warmup = max(1, round(plan.warmup * plan.steps))
+def learning_rate(plan: Training, step: int, steps: int | None = None) -> float:
+    """Linear warm-up, then half a cosine down to zero at the last of ``steps`` [the plan's]."""
+    steps = plan.steps if steps is None else steps
+    warmup = max(1, round(plan.warmup * steps))
     if step < warmup:
         return plan.learning_rate * (step + 1) / warmup
-    position = (step - warmup) / max(1, plan.steps - warmup)
+    position = (step - warmup) / max(1, steps - warmup)
     return plan.learning_rate * 0.5 * (1.0 + math.cos(math.pi * position))
 
 
 def train(
-    network: UNet, objective: Objective, plan: Training, mixer: Mixer, folder: Path, run_id: str
+    network: UNet,
+    objective: Objective,
+    plan: Training,
+    mixer: Mixer,
+    folder: Path,
+    run_id: str,
+    *,
+    fabric: Fabric | None = None,
+    validation: Sequence[Mixture] = (),
+    tensorboard: bool = False,
 ) -> Iterator[Progress]:
-    """Train ``network`` in place, yielding after each step.
+    """Train ``network`` in place, yielding after each step; it ends with the weights to keep.
 
-    State is kept in ``folder``; a run with the same ``run_id`` resumes there, another is refused.
-    Raises InputError where the loss stops being finite.
+    State and ``log.csv`` are kept in ``folder``; a run with the same ``run_id`` resumes there,
+    another is refused. Raises InputError where the loss stops being finite, or where the batch
+    cannot be divided among the processes.
     """
+    fabric = launch(precision=plan.precision) if fabric is None else fabric
+    share = _share(plan, fabric)
     folder.mkdir(parents=True, exist_ok=True)
-    device = next(network.parameters()).device
-    modules = nn.ModuleDict({"network": network})
-    if objective.method is not None:
-        modules["method"] = objective.method.to(device)
-    optimiser = torch.optim.AdamW(
-        modules.parameters(), plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay
-    )
-    loss, ratio, start = _restore(folder / STATE, run_id, modules, optimiser)
+    run = Run(network, objective, plan, fabric)
+    state = restore_state(folder / STATE, run_id, run.learner, run.optimiser, run.average)
     network.train()
+    writes = fabric.is_global_zero
     saved = time.monotonic()
-    with closing(_batches(mixer, plan, start)) as batches:
-        for step, (noisy, clean) in enumerate(batches, start):
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(plan, step)
-            optimiser.zero_grad(set_to_none=True)
-            total, si_sdr = _loss(network, objective, noisy.to(device), clean.to(device))
-            total.backward()
-            nn.utils.clip_grad_norm_(modules.parameters(), plan.clip)
-            optimiser.step()
-            value = float(total.detach())
-            if not math.isfinite(value):
-                raise InputError(
-                    f"Training diverged at step {step + 1} (the loss is not finite).",
-                    hint="Lower `learning_rate` in the recipe.",
-                )
-            loss, ratio = _smooth(loss, value, step), _smooth(ratio, float(si_sdr), step)
+    steps = range(state.tally.step, plan.steps if not _stops(plan, state.tally) else 0)
+    with (
+        closing(draw_ahead(mixer, steps, plan.batch, share)) as batches,
+        TrainingLog(folder, steps.start, tensorboard) if writes else nullcontext() as log,
+    ):
+        window = _Window()
+        for step, drawn in zip(steps, batches, strict=True):
+            losses, norm, rate = run.step(step, drawn.noisy, drawn.clean)
+            window.add(drawn.waited)
+            state = replace(state, tally=_count(state.tally, losses, norm, step))
             last = step + 1 == plan.steps
-            if last or time.monotonic() - saved > SAVE_SECONDS:
-                _save(folder / STATE, run_id, modules, optimiser, loss, ratio, step + 1)
+            scored = plan.validate_every and (last or (step + 1) % plan.validate_every == 0)
+            score = run.validate(validation) if scored else None
+            if score is not None:
+                state = _judge(state, score, run.kept)
+            stopped = last or _stops(plan, state.tally)
+            wait_share = window.share
+            if stopped or scored or (step + 1) % LOG_STEPS == 0:
+                seconds = window.close()
+                tally = replace(state.tally, seconds=state.tally.seconds + seconds)
+                state = replace(state, tally=tally)
+                if log is not None:
+                    log.write(step + 1, _row(tally, losses, norm, rate, wait_share, score))
+            if writes and (stopped or time.monotonic() - saved > SAVE_SECONDS):
+                save_state(folder / STATE, run_id, run.learner, run.optimiser, run.average, state)
                 saved = time.monotonic()
-            yield Progress(step + 1, plan.steps, loss, ratio)
+            tally = state.tally
+            yield Progress(
+                *(step + 1, plan.steps, tally.loss, tally.si_sdr), tally.best_si_sdr, wait_share
+            )
+            if stopped:
+                break
+    network.load_state_dict(state.best or run.kept)
     network.eval()
 
 
-def _loss(
-    network: UNet, objective: Objective, noisy: Tensor, clean: Tensor
-) -> tuple[Tensor, Tensor]:
-    contract = objective.contract
-    spectra = stft.analyse(contract, noisy)
-    inputs = stft.features(contract, spectra)
-    output = network(inputs)
-    estimate = stft.apply_mask(contract, spectra, output.mask)
-    level = noisy.square().mean(dim=-1).sqrt()
-    total, si_sdr = denoising_loss(contract, objective.loss, estimate, clean, level)
-    if objective.method is not None and objective.teacher is not None:
-        with torch.no_grad():
-            latent = objective.teacher(inputs).latent
-        alignment = objective.method(output.latent, latent, active_frames(inputs))
-        total = total + objective.weight * alignment
-    return total, si_sdr
+class Run:
+    """A network under training: its learner, optimiser and averaged weights on one device."""
+
+    def __init__(self, network: UNet, objective: Objective, plan: Training, fabric: Fabric) -> None:
+        self._network, self._objective, self._plan = network, objective, plan
+        self._fabric = fabric
+        self._phases = phases(objective, plan.steps)
+        self.learner = Learner(network, objective)
+        self.optimiser = torch.optim.AdamW(
+            self.learner.parameters(),
+            plan.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=plan.weight_decay,
+        )
+        self._learner, self._optimiser = fabric.setup(self.learner, self.optimiser)
+        self.average: Any = None
+        if plan.ema:
+            decay = get_ema_multi_avg_fn(plan.ema)
+            self.average = AveragedModel(network, multi_avg_fn=decay, use_buffers=True)
+
+    def step(self, step: int, noisy: np.ndarray, clean: np.ndarray) -> tuple[Losses, float, float]:
+        """One step on this process's mixtures; returns losses, gradient norm and rate."""
+        phase, position, length = _phase(self._phases, step)
+        rate = learning_rate(self._plan, position, length)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self._optimiser.zero_grad(set_to_none=True)
+        wanted = terms(self._objective, phase)
+        signals = zip(self._pieces(noisy), self._pieces(clean), strict=True)
+        parts = [
+            self._backward(one, other, wanted, last=index + 1 == self._plan.accumulate)
+            for index, (one, other) in enumerate(signals)
+        ]
+        norm = self._fabric.clip_gradients(
+            self._learner, self._optimiser, max_norm=self._plan.clip, error_if_nonfinite=False
+        )
+        losses = self._mean(parts)
+        size = math.inf if norm is None else float(norm)
+        if not math.isfinite(float(losses.total)) or not math.isfinite(size):
+            raise InputError(
+                f"Training diverged at step {step + 1} (the loss is not finite).",
+                hint="Lower `learning_rate` in the recipe.",
+            )
+        self._optimiser.step()
+        if self.average is not None:
+            self.average.update_parameters(self._network)
+        return losses, size, rate
+
+    def _pieces(self, signals: np.ndarray) -> tuple[Tensor, ...]:
+        on_device = torch.from_numpy(signals).to(self._fabric.device)
+        return on_device.chunk(self._plan.accumulate)
+
+    def _backward(self, noisy: Tensor, clean: Tensor, wanted: Terms, *, last: bool) -> Losses:
+        """Add one piece's gradients; processes exchange them with the last piece only."""
+        with self._fabric.no_backward_sync(self._learner, enabled=not last):
+            losses: Losses = self._learner(noisy, clean, wanted)
+            self._fabric.backward(losses.total / self._plan.accumulate)
+        return Losses(*(value.detach() for value in losses))
+
+    def _mean(self, parts: list[Losses]) -> Losses:
+        """Over the pieces and the processes."""
+        stacked = torch.stack([torch.stack(list(part)) for part in parts]).mean(dim=0)
+        if self._fabric.world_size > 1:
+            torch.distributed.all_reduce(stacked)
+            stacked /= self._fabric.world_size
+        return Losses(*stacked.cpu())
+
+    @property
+    def kept(self) -> dict[str, Tensor]:
+        """The weights to keep as things stand: averaged ones where there are."""
+        source: nn.Module = self._network if self.average is None else self.average.module
+        return {name: value.detach().clone() for name, value in source.state_dict().items()}
+
+    def validate(self, mixtures: Sequence[Mixture]) -> float:
+        """Mean SI-SDR in dB of the weights that would be kept."""
+        if not mixtures:
+            raise InputError("There is nothing to validate on.", hint="Leave out validate_every.")
+        network = self._network if self.average is None else self.average.module
+        network.eval()
+        contract = self._objective.contract
+        scores = [si_sdr(mix.clean, enhance(network, contract, mix.noisy)) for mix in mixtures]
+        network.train()
+        return math.fsum(scores) / len(scores)
 
 
-def _batches(
-    mixer: Mixer, plan: Training, start: int
-) -> Generator[tuple[Tensor, Tensor], None, None]:
-    """Mixtures of each remaining step, the next one drawn while this one is used."""
+class _Window:
+    """Time since the last row of the log, and how much of it was spent waiting for mixtures."""
 
-    def draw(step: int) -> tuple[Tensor, Tensor]:
-        noisy, clean = mixer.batch(step, plan.batch)
-        return torch.from_numpy(noisy), torch.from_numpy(clean)
+    def __init__(self) -> None:
+        self._begun, self._waited = time.perf_counter(), 0.0
 
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        pending = pool.submit(draw, start) if start < plan.steps else None
-        for step in range(start, plan.steps):
-            assert pending is not None
-            batch = pending.result()
-            pending = pool.submit(draw, step + 1) if step + 1 < plan.steps else None
-            yield batch
+    def add(self, waited: float) -> None:
+        self._waited += waited
+
+    @property
+    def share(self) -> float:
+        return self._waited / max(time.perf_counter() - self._begun, 1e-9)
+
+    def close(self) -> float:
+        """Start anew; returns the seconds that have passed."""
+        passed = time.perf_counter() - self._begun
+        self._begun, self._waited = time.perf_counter(), 0.0
+        return passed
+
+
+def _share(plan: Training, fabric: Fabric) -> range:
+    """The rows of each batch that this process trains on."""
+    pieces = fabric.world_size * plan.accumulate
+    if plan.batch % pieces:
+        raise InputError(
+            f"A batch of {plan.batch} cannot be divided among {fabric.world_size} processes in "
+            f"{plan.accumulate} pieces each.",
+            hint="Make `batch` a multiple of both.",
+        )
+    rows = plan.batch // fabric.world_size
+    return range(fabric.global_rank * rows, (fabric.global_rank + 1) * rows)
+
+
+def _phase(lengths: Sequence[int], step: int) -> tuple[int, int, int]:
+    """(phase, step within it, its length) of a step."""
+    for phase, length in enumerate(lengths):
+        if step < length:
+            return phase, step, length
+        step -= length
+    raise ValueError("step lies behind the schedule")
+
+
+def _stops(plan: Training, tally: Tally) -> bool:
+    return bool(plan.patience) and tally.since_best >= plan.patience
+
+
+def _count(tally: Tally, losses: Losses, norm: float, step: int) -> Tally:
+    return replace(
+        tally,
+        step=step + 1,
+        loss=_smooth(tally.loss, float(losses.total), step),
+        si_sdr=_smooth(tally.si_sdr, float(losses.si_sdr), step),
+    )
+
+
+def _judge(state: State, score: float, weights: dict[str, Tensor]) -> State:
+    """Keep the weights of the best validation so far."""
+    best = state.tally.best_si_sdr
+    if best is None or score > best:
+        return State(replace(state.tally, best_si_sdr=score, since_best=0), weights)
+    return replace(state, tally=replace(state.tally, since_best=state.tally.since_best + 1))
+
+
+def _row(
+    tally: Tally, losses: Losses, norm: float, rate: float, wait_share: float, score: float | None
+) -> dict[str, float]:
+    row = {
+        "seconds": tally.seconds,
+        "learning_rate": rate,
+        "loss": tally.loss,
+        "denoising": float(losses.denoising),
+        "alignment": float(losses.alignment),
+        "si_sdr_db": tally.si_sdr,
+        "gradient_norm": norm,
+        "wait_share": wait_share,
+    }
+    return row if score is None else row | {"validation_si_sdr_db": score}
 
 
 def _smooth(mean: float, value: float, step: int) -> float:
     """Exponential mean over about 50 steps, unbiased at the beginning."""
     share = max(1.0 / 50.0, 1.0 / (step + 1))
     return (1.0 - share) * mean + share * value
-
-
-def _save(
-    path: Path,
-    run_id: str,
-    modules: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    loss: float,
-    ratio: float,
-    step: int,
-) -> None:
-    """One file, renamed into place: a kill leaves the state before or the state after."""
-    tensors = {f"modules.{name}": value for name, value in modules.state_dict().items()}
-    for name, parameter in modules.named_parameters():
-        for key, value in optimiser.state[parameter].items():
-            tensors[f"optimiser.{name}:{key}"] = value
-    record = json.dumps({"run": run_id, "step": step, "loss": loss, "si_sdr": ratio})
-    contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    write_atomically(path, save(contiguous, metadata={"sordino": record}))
-
-
-def _restore(
-    path: Path, run_id: str, modules: nn.Module, optimiser: torch.optim.Optimizer
-) -> tuple[float, float, int]:
-    """Load the state into modules and optimiser; returns smoothed loss, SI-SDR and the step."""
-    if not path.is_file():
-        return 0.0, 0.0, 0
-    device = next(modules.parameters()).device
-    try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
-            record = json.loads(file.metadata()["sordino"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"The training state {path} is damaged.", hint="Delete its folder to start over."
-        ) from error
-    if record["run"] != run_id:
-        raise InputError(
-            f"{path.parent} holds another run (its recipe or data differs).",
-            hint="Choose another output folder with -o, or delete this one.",
-        )
-    prefix = "modules."
-    modules.load_state_dict(
-        {name[len(prefix) :]: v for name, v in tensors.items() if name.startswith(prefix)}
-    )
-    for name, parameter in modules.named_parameters():
-        start = f"optimiser.{name}:"
-        optimiser.state[parameter] = {
-            key[len(start) :]: (value.cpu() if key.endswith(":step") else value)
-            for key, value in tensors.items()
-            if key.startswith(start)
-        }
-    return record["loss"], record["si_sdr"], record["step"]
 
 
 def enhance(network: UNet, contract: StftContract, noisy: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ _RUNTIME_OPTIONAL = {"clarity", "pesq", "pystoi", "tflite_micro"}  # used where 
 _DISTILL = (
     _RUNTIME
     | _RUNTIME_OPTIONAL
-    | {"onnx", "pyroomacoustics", "safetensors", "scipy", "torch", "yaml"}
+    | {"lightning_fabric", "onnx", "pyroomacoustics", "safetensors", "scipy", "torch", "yaml"}
 )
 _EXPORT = _DISTILL | {"flatbuffers", "ml_dtypes", "onnxscript", "onnxsim", "tensorflow"}
 
