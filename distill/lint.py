@@ -7,7 +7,7 @@ normalisation spans depends on the layout of its input. See :mod:`distill.tracin
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -95,6 +95,9 @@ def _streaming(network: nn.Module, traced: Trace) -> Iterator[Finding]:
     for call in traced.root.walk():
         if not call.inner and call.time and call.time_out and call.time.rate != call.time_out.rate:
             yield _rate_finding(call)
+    spanning = {call.path: call for call in traced.root.walk() if _spans_time(call)}
+    for call in spanning.values():
+        yield _future_finding(replace(call, lag_in=0, lag_out=CHANGED), 0)
     if traced.root.time_out is None:
         yield Finding(
             "",
@@ -107,7 +110,28 @@ def _streaming(network: nn.Module, traced: Trace) -> Iterator[Finding]:
     if (traced.root.lag_out or 0) > 0:
         declared = network.config.look_ahead if isinstance(network, UNet) else 0
         for call in _sources(traced.root):
-            yield _future_finding(call, declared)
+            if call.path not in spanning:
+                yield _future_finding(call, declared)
+
+
+def _spans_time(call: TracedCall) -> bool:
+    """Whether type and layout alone say that an output needs the whole sequence.
+
+    Behind one such layer the trial finds no other: everything knows the future already.
+    """
+    module, time = call.module, call.time
+    if time is None:
+        return False
+    match module:
+        case nn.RNNBase():
+            return module.bidirectional and time.axis == int(module.batch_first)
+        case _InstanceNorm() | nn.GroupNorm():
+            return time.axis >= 2 and not getattr(module, "track_running_stats", False)
+        case _BatchNorm():
+            return not module.track_running_stats and time.axis != 1
+        case nn.LayerNorm() | nn.RMSNorm():
+            return time.axis >= time.dims - len(module.normalized_shape)
+    return False
 
 
 def _sources(call: TracedCall) -> list[TracedCall]:

@@ -51,10 +51,11 @@ class Call:
 
 @dataclass(frozen=True)
 class TimeAxis:
-    """``size`` of the axis grows by ``rate`` for each frame of the input."""
+    """The axis of a tensor of ``dims`` axes that grows by ``rate`` for each frame of the input."""
 
     axis: int
     rate: float
+    dims: int
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def trace(network: nn.Module, example: Example, seed: int = 0) -> Trace:
         for value, axis in zip(inputs, axes, strict=True)
     )
     device = next(iter(network.parameters()), torch.empty(0)).device
-    with _evaluating(network), torch.no_grad():
+    with evaluating(network), torch.no_grad():
         first = _run(network, [value.to(device) for value in inputs])
         second = _run(network, [value.to(device) for value in changed])
         recorder = _Recorder()
@@ -116,14 +117,16 @@ def trace(network: nn.Module, example: Example, seed: int = 0) -> Trace:
 
 
 def _filled(values: Sequence[Tensor], generator: torch.Generator) -> tuple[Tensor, ...]:
-    return tuple(torch.randn(value.shape, generator=generator) for value in values)
+    return tuple(
+        torch.randn(value.shape, generator=generator, dtype=value.dtype) for value in values
+    )
 
 
 def _changed_from(value: Tensor, axis: TimeAxis, generator: torch.Generator) -> Tensor:
     start = round(CHANGED * axis.rate)
     result = value.clone()
     later = result.narrow(axis.axis, start, value.shape[axis.axis] - start)
-    later.copy_(3.0 * torch.randn(later.shape, generator=generator))
+    later.copy_(3.0 * torch.randn(later.shape, generator=generator, dtype=later.dtype))
     return result
 
 
@@ -138,7 +141,7 @@ def _axis(shape: torch.Size, other: torch.Size) -> TimeAxis | None:
     if rate <= 0.0:
         return None
     snapped = float(round(rate)) if rate > 0.8 else 1.0 / round(1.0 / rate)
-    return TimeAxis(differing[0], snapped)
+    return TimeAxis(differing[0], snapped, len(shape))
 
 
 def _lag(first: Sequence[Tensor], second: Sequence[Tensor], other: Sequence[Tensor]) -> int | None:
@@ -199,7 +202,8 @@ def _first_axis(values: Sequence[Tensor], others: Sequence[Tensor]) -> TimeAxis 
 
 
 @contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; every module's flag is put back."""
     flags = {module: module.training for module in network.modules()}
     network.eval()
     try:

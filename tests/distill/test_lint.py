@@ -195,6 +195,13 @@ def test_look_ahead_is_measured_in_frames(ahead: int, behind: int) -> None:
         assert f"{ahead} frame" in found[0].message
 
 
+def test_a_layer_behind_one_that_sees_everything_is_named_too() -> None:
+    gru = nn.GRU(8, 4, batch_first=True, bidirectional=True)
+    turned = Code(lambda value: value.mT, nn.InstanceNorm1d(8))
+    found = errors(lint(nn.Sequential(turned, gru), channels_first))
+    assert rules(found) == {("0.layer", "time-normalisation"), ("1", "bidirectional")}
+
+
 def test_padding_that_is_cut_off_again_is_no_look_ahead() -> None:
     chomp = Code(lambda value: value[:, :, :-2])
     assert lint(nn.Sequential(nn.Conv1d(8, 8, 3, padding=2), chomp), channels_first) == []
