@@ -9,7 +9,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distill.activity import active_frames as active_frames
 from distill.methods.frames import active_mean, unit
 from distill.methods.pairs import Pair
 from distill.methods.settings import CosineLatentSettings
