@@ -14,7 +14,7 @@ from distill.mixing import Mixer, MixSettings, Mixture, evaluation_items
 Signal = npt.NDArray[np.float32]
 
 CALIBRATION_ITEMS = 48
-CALIBRATION_SECONDS = 2.0  # with the items above: some 6,000 frames
+CALIBRATION_SECONDS = 2.0  # with the items above: some 6,000 frames of 16 ms
 # A wider span of levels than in training: loud speech must not saturate the features.
 CALIBRATION_LEVEL_DBFS = (-40.0, -12.0)
 HELD_OUT_ITEMS = 16
