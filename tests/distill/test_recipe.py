@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
 
 from distill.recipe import Recipe, builtin_recipes, load_recipe, parse_recipe, resolve_network
-from runtime.stft import StftContract
+from distill.unet import UNetConfig
+from runtime.contract import CONTRACTS
 from targets.errors import InputError
 
 
@@ -30,6 +32,8 @@ def test_built_in_recipes_load(name: str) -> None:
         ("name: x\nstudent: {network: {width: [4]}}", "student.network.width", "'widths'"),
         ("name: x\nmixing: {snr: [0, 1]}", "mixing.snr", "'snr_db'"),
         ("name: x\nzzz: 1", "zzz", "Known here"),
+        ("name: x\ndistillation: {method: hint, wieght: 1}", "methods.0.hint.wieght", "'weight'"),
+        ("name: x\ndistillation: {shedule: joint}", "distillation.shedule", "'schedule'"),
         # Without `steps` a required key is missing as well.
         ("name: x\nstudent: {training: {stesp: 5}}", "student.training.stesp", "'steps'"),
     ],
@@ -57,6 +61,11 @@ def test_an_unknown_key_is_named_with_a_suggestion(text: str, key: str, hint: st
         "name: x\nstudent: {network: {bins: 250}}",
         "name: x\nmixing: {snr_db: [5, -5]}",
         "name: x\ndistillation: {method: telepathy}",
+        "name: x\ndistillation: {method: none, methods: []}",
+        "name: x\ndistillation: {methods: [{method: none}]}",
+        "name: x\nteacher: {checkpoint: a, onnx: {path: b}}",
+        "name: x\nstudent: {training: {steps: 5, patience: 2}}",
+        "name: x\ncontract: telephone",
     ],
 )
 def test_a_bad_recipe_is_one_sentence(text: str) -> None:
@@ -89,18 +98,44 @@ def test_identity_follows_content() -> None:
     assert parse_recipe("name: x\nseed: 1", "c").sha256 != one.sha256
 
 
-def _leaves(section: type[BaseModel]) -> Iterator[str]:
-    for name, field in section.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel) and inner is not StftContract:
-            yield from _leaves(inner)
-        else:
-            yield name
+# Where each section of a recipe is explained.
+PAGES = ("distill", "training", "data", "methods", "teachers", "networks", "contracts")
+
+
+def _leaves(annotation: Any) -> Iterator[str]:
+    """Names of all keys below an annotation, through unions, tuples and sections."""
+    if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        for part in get_args(annotation):
+            yield from _leaves(part)
+        return
+    for name, field in annotation.model_fields.items():
+        inner = list(_leaves(field.annotation))
+        yield from inner or [name]
 
 
 def test_the_manual_knows_every_key_and_its_example_is_a_recipe(repository: Path) -> None:
-    manual = (repository / "docs" / "distill.md").read_text("utf-8")
-    assert [key for key in _leaves(Recipe) if not re.search(rf"[`.]{key}[`.]", manual)] == []
+    pages = {name: (repository / "docs" / f"{name}.md").read_text("utf-8") for name in PAGES}
+    text = "\n".join(pages.values())
+    assert [key for key in _leaves(Recipe) if not re.search(rf"[`.{{ ]{key}[`.:]", text)] == []
+    manual = pages["distill"]
     example = re.search(r"```yaml\n(.*?)```", manual, re.DOTALL)
     assert example is not None
     assert parse_recipe(example[1], "docs/distill.md").mixing.reverb_probability == 0.3
+
+
+def test_a_single_method_needs_no_list() -> None:
+    text = "name: x\ndistillation: {method: hint, weight: 0.2, schedule: two-step}"
+    single = parse_recipe(text, "a").distillation
+    assert [(m.method, m.weight) for m in single.methods] == [("hint", 0.2)]
+    assert single.schedule == "two-step"
+    assert parse_recipe("name: x\ndistillation: {method: none}", "b").distillation.methods == ()
+
+
+def test_networks_take_their_bins_from_the_contract() -> None:
+    contract = CONTRACTS["hearing-aid"]
+    for network in ("small", UNetConfig(widths=(4, 8), hidden=8)):
+        assert resolve_network(network, contract)[1].bins == contract.bins
+    named = UNetConfig(bins=256, widths=(4, 8), hidden=8)
+    assert resolve_network(named, contract)[1].bins == 256
+    with pytest.raises(InputError, match="does not divide"):
+        resolve_network(UNetConfig(widths=(4,) * 7, hidden=8), contract)
