@@ -1,0 +1,91 @@
+"""The export of a network before it is trained: the same file but for its numbers.
+
+Sizes, operators and TFLM's arena follow from shapes alone, so random weights and made-up ranges
+give the figures that the trained network will have.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from distill.checkpoint import Checkpoint, CheckpointRecord, save_checkpoint
+from distill.unet import UNet
+from export.calibration import Calibration
+from export.describe import describe
+from export.formats import SUFFIXES, Emitted, Format
+from export.lowering import lower
+from export.material import Material
+from export.onnx import write_onnx
+from export.quantization import quantize_graph
+from export.step_graph import StepGraph
+from export.tflite import write_float, write_int8
+from runtime.artefact import Artefact, Sidecar, sidecar_path, write_atomically
+from runtime.figures import Figure
+from runtime.profile import Unavailable, arena_figures
+from runtime.stft import StftContract
+
+_NOTHING = Material([], [], "made-up ranges", synthetic=True, fingerprint="0" * 64, licences={})
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """One format of one network: its graph, the sidecar that its file would have, its arena.
+
+    ``arena`` holds the measured arena first and the one to reserve second, or nothing, and then
+    ``lacking`` says why.
+    """
+
+    graph: StepGraph
+    sidecar: Sidecar
+    arena: tuple[Figure, ...]
+    lacking: tuple[Unavailable, ...]
+
+
+def rehearse(
+    network: UNet, contract: StftContract, name: str, format: Format, *, arena: bool = True
+) -> Rehearsal:
+    """Emit ``network`` in ``format`` without data; nothing is kept on disk.
+
+    Raises InputError where the network cannot be exported.
+    """
+    network = network.eval()
+    graph = lower(network)
+    emitted, calibration = _emit(network, graph, format)
+    record = CheckpointRecord(
+        role="student",
+        preset=name,
+        architecture=network.config,
+        contract=contract,
+        data="",
+        recipe={},
+    )
+    with tempfile.TemporaryDirectory(prefix="sordino-") as folder:
+        checkpoint = Checkpoint(Path(folder), record, network)
+        save_checkpoint(checkpoint.path, network, record)
+        sidecar = describe(checkpoint, graph, emitted, _NOTHING, calibration)
+        if not arena:
+            return Rehearsal(graph, sidecar, (), ())
+        model = Path(folder) / f"model{SUFFIXES[format]}"
+        renamed = sidecar.model_copy(
+            update={"model": sidecar.model.model_copy(update={"file": model.name})}
+        )
+        write_atomically(model, emitted.content)
+        write_atomically(sidecar_path(model), renamed.model_dump_json(by_alias=True).encode())
+        measured, lacking = arena_figures(Artefact(path=model, sidecar=renamed))
+    return Rehearsal(graph, sidecar, tuple(measured), tuple(lacking))
+
+
+def _emit(network: UNet, graph: StepGraph, format: Format) -> tuple[Emitted, Calibration | None]:
+    match format:
+        case "tflite-int8":
+            names = [tensor.name for tensor in graph.inputs]
+            names += [operator.output.name for operator in graph.operators]
+            calibration = Calibration(dict.fromkeys(names, (-1.0, 1.0)), 0, "0" * 64)
+            quantized = quantize_graph(graph, calibration)
+            return Emitted(format, write_int8(quantized), quantized), calibration
+        case "tflite-fp32":
+            return Emitted(format, write_float(graph)), None
+        case "onnx-fp32":
+            return Emitted(format, write_onnx(network, graph)), None
