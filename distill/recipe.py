@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from distill.losses import LossWeights
+from distill.methods import NAMES
 from distill.methods.settings import CosineLatentSettings, MethodSettings
 from distill.mixing import MixSettings
 from distill.teachers.sources import ModuleSource, OnnxSource
@@ -243,6 +244,8 @@ def _explain(problem: ErrorDetails, source: str) -> InputError:
     # Of a union pydantic names the branch it tried ("str", "function-after[…]"): no key of ours.
     path = [str(part) for part in problem["loc"]]
     where = ".".join(part for part in path if part != "str" and not part.startswith("function-"))
+    if problem["type"] == "union_tag_invalid":
+        return _unknown_method(str(problem["ctx"]["tag"]), f"{source}: {where}")
     if problem["type"] != "extra_forbidden":
         known = f" Presets: {', '.join(sorted(PRESETS))}." if "network" in where else ""
         return InputError(f"{source}: {where or 'recipe'}: {problem['msg']}.", hint=known.strip())
@@ -251,6 +254,12 @@ def _explain(problem: ErrorDetails, source: str) -> InputError:
     close = difflib.get_close_matches(key, known_keys, n=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"Known here: {', '.join(known_keys)}."
     return InputError(f"{source}: unknown key {where!r}.", hint=hint)
+
+
+def _unknown_method(name: str, where: str) -> InputError:
+    close = difflib.get_close_matches(name, NAMES, n=1)
+    hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(NAMES)}."
+    return InputError(f"{where}: no method {name!r}.", hint=hint)
 
 
 def _keys_at(model: type[BaseModel], path: list[str]) -> list[str]:

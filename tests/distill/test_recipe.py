@@ -123,6 +123,15 @@ def test_the_manual_knows_every_key_and_its_example_is_a_recipe(repository: Path
     assert parse_recipe(example[1], "docs/distill.md").mixing.reverb_probability == 0.3
 
 
+def test_a_misspelt_method_is_named_with_a_suggestion() -> None:
+    with pytest.raises(InputError, match="no method 'cosine-latnet'") as caught:
+        parse_recipe("name: x\ndistillation: {method: cosine-latnet}", "my.yaml")
+    assert "'cosine-latent'" in caught.value.hint
+    with pytest.raises(InputError) as caught:
+        parse_recipe("name: x\ndistillation: {methods: [{method: qqqq}]}", "my.yaml")
+    assert "similarity" in caught.value.hint
+
+
 def test_a_single_method_needs_no_list() -> None:
     text = "name: x\ndistillation: {method: hint, weight: 0.2, schedule: two-step}"
     single = parse_recipe(text, "a").distillation
