@@ -11,7 +11,17 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from export.step_graph import Activation, Concat, Conv2d, Elementwise, Operator, Reshape, StepGraph
+from export.step_graph import (
+    Activation,
+    Concat,
+    Conv2d,
+    Elementwise,
+    Operator,
+    Reshape,
+    StepGraph,
+    Tail,
+    Transpose,
+)
 
 Array = npt.NDArray[np.float32]
 
@@ -54,7 +64,7 @@ class StepExecutor:
             yield values
 
     def masks(self, features: Array, states: Sequence[Array] | None = None) -> Array:
-        """Masks ``[streams, frames, bins, 2]`` of features ``[streams, frames, bins, 3]``."""
+        """Masks ``[streams, frames, bins, 2 or 1]`` of features ``[streams, frames, bins, 3]``."""
         name = self.graph.mask.name
         return np.concatenate([values[name] for values in self.sequence(features, states)], axis=1)
 
@@ -79,20 +89,27 @@ def _compute(operator: Operator, values: dict[str, Array]) -> Array:
         case Reshape():
             source = values[operator.input.name]
             return source.reshape(len(source), *operator.output.shape[1:])
+        case Transpose():
+            return values[operator.input.name].swapaxes(2, 3)
+        case Tail():
+            return values[operator.input.name][:, 1:]
 
 
 def _conv2d(operator: Conv2d, source: Array) -> Array:
     weight = operator.weight
     outputs, kernel_time, kernel_bins, channels = weight.shape
-    kernel, stride = (kernel_time, kernel_bins), operator.stride
-    padding = [
-        _same(length, size, step)
-        for length, size, step in zip(source.shape[1:3], kernel, stride, strict=True)
-    ]
-    if any(map(any, padding)):
-        source = np.pad(source, ((0, 0), *padding, (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(source, kernel, axis=(1, 2))
-    windows = windows[:, :: stride[0], :: stride[1]]  # [streams, time, bins, channels, *kernel]
+    reach = (operator.dilation * (kernel_time - 1) + 1, kernel_bins)
+    stride = operator.stride
+    if operator.padding == "same":
+        padding = [
+            _same(length, size, step)
+            for length, size, step in zip(source.shape[1:3], reach, stride, strict=True)
+        ]
+        if any(map(any, padding)):
+            source = np.pad(source, ((0, 0), *padding, (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(source, reach, axis=(1, 2))
+    # [streams, time, bins, channels, *kernel]
+    windows = windows[:, :: stride[0], :: stride[1], :, :: operator.dilation]
     columns = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, kernel_time * kernel_bins * channels)
     result = columns @ weight.reshape(outputs, -1).T + operator.bias
     if operator.activation == "relu":

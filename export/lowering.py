@@ -1,7 +1,8 @@
 """From a trained network to the operator graph of one streaming step.
 
 Batch norm is folded into the convolutions, weights are permuted to channels last, and the GRU is
-written out as matrix products. Every matrix product is a 1×1 convolution: the fully connected
+written out as matrix products. A convolution over several frames sees its state and the new frame
+in one window and leaves one frame. Every matrix product is a 1×1 convolution: the fully connected
 kernels of LiteRT and TFLM round differently, their convolutions do not.
 """
 
@@ -13,7 +14,7 @@ from typing import Literal, cast
 import numpy as np
 import torch
 
-from distill.bottlenecks import GruBottleneck
+from distill.bottlenecks import Bottleneck, GruBottleneck, TcnBlock, TcnBottleneck
 from distill.layers import CausalConv, SubPixelConv
 from distill.unet import UNet
 from export.step_graph import (
@@ -26,7 +27,9 @@ from export.step_graph import (
     Shape,
     State,
     StepGraph,
+    Tail,
     Tensor,
+    Transpose,
     Weights,
 )
 from runtime.stft import FEATURE_CHANNELS
@@ -36,27 +39,37 @@ from targets.errors import InputError
 def lower(network: UNet) -> StepGraph:
     """The step graph of a network in evaluation mode.
 
-    States are named as in :meth:`UNet.initial_states`: ``encoder1``, …, then ``gru``.
-    Raises InputError when a weight is not finite or a layer looks back more than one frame.
+    States are named as in :meth:`UNet.initial_states`: ``encoder1``, …, then the bottleneck's.
+    Raises InputError when a weight is not finite or a layer needs what comes later.
     """
     _check_weights(network)
     _check_streams(network)
     builder = _Builder()
     features = Tensor("features", (1, 1, network.config.bins, FEATURE_CHANNELS))
-    value, skips = features, []
+    value = features
+    if network.bands is not None:
+        value = _mixed(builder, "bands/entry", features, _array(network.bands.to_bands))
+    skips = []
     layers = [cast(CausalConv, layer) for layer in network.encoder]
     for index, layer in enumerate(layers):
-        # The output of a layer is the history of the next one: it carries the name of that state.
+        # The output of a layer may be the history of the next one: then it carries its name.
         following = layers[index + 1] if index + 1 < len(layers) else None
-        remembered = following is not None and following.kernel[0] > 1
+        remembered = following is not None and following.kernel[0] == 2
         name = f"encoder{index + 1}_out" if remembered else f"encoder{index}"
         value = _lower_encoder(builder, layer, value, index, name)
         skips.append(value)
-    value = _lower_gru(builder, cast(GruBottleneck, network.bottleneck), value)
+    value = _lower_bottleneck(builder, network.bottleneck, value)
     for index, module in enumerate(network.decoder):
         joined = builder.elementwise("add", f"decoder{index}/sum", value, skips.pop())
         value = _lower_decoder(builder, cast(SubPixelConv, module), joined, f"decoder{index}")
-    mask = builder.activation("tanh", "mask", value)
+    bounded: Literal["tanh", "logistic"] = (
+        "tanh" if network.config.mask == "complex" else "logistic"
+    )
+    if network.bands is None:
+        mask = builder.activation(bounded, "mask", value)
+    else:
+        mask = builder.activation(bounded, "bands/mask", value)
+        mask = _mixed(builder, "mask", mask, _array(network.bands.to_bins))
     return StepGraph(features, mask, tuple(builder.states), tuple(builder.operators))
 
 
@@ -82,6 +95,15 @@ class _Builder:
         self.operators.append(Conv2d(output, source, weight, bias, stride, activation))
         return output
 
+    def dilated(self, name: str, window: Tensor, layer: TcnBlock) -> Tensor:
+        """The convolution of a block: one frame out of a window as long as its reach."""
+        weight, bias = _folded(layer.conv, layer.norm)
+        output = Tensor(name, (1, 1, 1, len(weight)))
+        self.operators.append(
+            Conv2d(output, window, weight, bias, (1, 1), "relu", "valid", layer.dilation)
+        )
+        return output
+
     def concat(self, name: str, *sources: Tensor) -> Tensor:
         _, _, bins, channels = sources[0].shape
         output = Tensor(name, (1, sum(source.shape[1] for source in sources), bins, channels))
@@ -105,31 +127,84 @@ class _Builder:
         self.operators.append(Reshape(output, source))
         return output
 
+    def transpose(self, name: str, source: Tensor) -> Tensor:
+        _, time, bins, channels = source.shape
+        output = Tensor(name, (1, time, channels, bins))
+        self.operators.append(Transpose(output, source))
+        return output
+
+    def window(self, name: str, source: Tensor, history: int) -> Tensor:
+        """A state's ``history`` frames, then the new one; the state then holds the last ones."""
+        _, _, bins, channels = source.shape
+        past = Tensor(f"{name}_in", (1, history, bins, channels))
+        joined = self.concat(f"{name}/window", past, source)
+        following = source
+        if history > 1:
+            following = Tensor(f"{name}_out", past.shape)
+            self.operators.append(Tail(following, joined))
+        self.states.append(State(name, past, following))
+        return joined
+
+
+def _mixed(builder: _Builder, name: str, source: Tensor, matrix: Weights) -> Tensor:
+    """``[1, 1, in, channels]`` times ``[out, in]`` along frequency: a 1×1 convolution that takes
+    frequencies for channels."""
+    turned = builder.transpose(f"{name}/turned", source)
+    bias = np.zeros(len(matrix), np.float32)
+    mixed = builder.conv(f"{name}/mixed", turned, _pointwise(matrix), bias)
+    return builder.transpose(name, mixed)
+
 
 def _lower_encoder(
     builder: _Builder, layer: CausalConv, source: Tensor, index: int, name: str
 ) -> Tensor:
     history = layer.kernel[0] - 1
     weight, bias = _folded(layer.conv, layer.norm)
-    if history > 1:
-        raise InputError(
-            f"Layer encoder{index} looks back {history} frames; only 0 and 1 can be exported.",
-            hint="Train with kernel_time 1 or 2.",
-        )
     if not history:
         return builder.conv(name, source, weight, bias, (1, layer.stride), "relu")
-    past = Tensor(f"encoder{index}_in", source.shape)
-    builder.states.append(State(f"encoder{index}", past, source))
-    window = builder.concat(f"encoder{index}/window", past, source)
-    # Stride 2 over two frames leaves one frame and needs no padding along time.
+    window = builder.window(f"encoder{index}", source, history)
+    # A stride as long as the window leaves one frame and needs no padding along time.
     return builder.conv(name, window, weight, bias, (layer.kernel[0], layer.stride), "relu")
 
 
-def _lower_gru(builder: _Builder, bottleneck: GruBottleneck, source: Tensor) -> Tensor:
+def _lower_bottleneck(builder: _Builder, bottleneck: Bottleneck, source: Tensor) -> Tensor:
+    width = source.shape[2] * source.shape[3]
+    match bottleneck:
+        case GruBottleneck():
+            name = "gru"
+            entry = builder.reshape("gru/entry", source, (1, 1, 1, width))
+            latent = _lower_gru(builder, bottleneck, entry)
+        case TcnBottleneck():
+            name = "tcn"
+            entry = builder.reshape("tcn/entry", source, (1, 1, 1, width))
+            latent = _lower_tcn(builder, bottleneck, entry)
+        case _:
+            raise InputError(
+                "The layer bottleneck (bigru) hears the whole recording and cannot stream.",
+                hint="Export a student with `bottleneck: gru` or `tcn`.",
+            )
+    wide = _linear(builder, f"{name}/expand", latent, bottleneck.expand)
+    return builder.reshape(f"{name}/exit", wide, (1, 1, bottleneck.bins, bottleneck.channels))
+
+
+def _lower_tcn(builder: _Builder, bottleneck: TcnBottleneck, entry: Tensor) -> Tensor:
+    value = _linear(builder, "tcn/enter", entry, bottleneck.enter)
+    for index, module in enumerate(bottleneck.blocks):
+        block = cast(TcnBlock, module)
+        window = builder.window(f"tcn{index}", value, block.history)
+        change = builder.dilated(f"tcn{index}/change", window, block)
+        value = builder.elementwise("add", f"tcn{index}/sum", value, change)
+    return value
+
+
+def _linear(builder: _Builder, name: str, source: Tensor, layer: torch.nn.Linear) -> Tensor:
+    return builder.conv(name, source, _pointwise(_array(layer.weight)), _array(layer.bias))
+
+
+def _lower_gru(builder: _Builder, bottleneck: GruBottleneck, entry: Tensor) -> Tensor:
     """The equations of :class:`GruBottleneck`, one 1×1 convolution per matrix."""
     hidden, gru = bottleneck.hidden, bottleneck.gru
     past = Tensor("gru_in", (1, 1, 1, hidden))
-    entry = builder.reshape("gru/entry", source, (1, 1, 1, source.shape[2] * source.shape[3]))
     weights = {name: np.split(_array(value), 3) for name, value in gru.named_parameters()}
     from_input, from_state = weights["weight_ih_l0"], weights["weight_hh_l0"]
     input_bias, state_bias = weights["bias_ih_l0"], weights["bias_hh_l0"]
@@ -154,12 +229,7 @@ def _lower_gru(builder: _Builder, bottleneck: GruBottleneck, source: Tensor) -> 
     carried = builder.elementwise("mul", "gru/carried", update, change)
     latent = builder.elementwise("add", "gru_out", candidate, carried)
     builder.states.append(State("gru", past, latent))
-
-    expand = bottleneck.expand
-    wide = builder.conv(
-        "gru/expand", latent, _pointwise(_array(expand.weight)), _array(expand.bias)
-    )
-    return builder.reshape("gru/exit", wide, (1, 1, bottleneck.bins, bottleneck.channels))
+    return latent
 
 
 def _lower_decoder(builder: _Builder, layer: SubPixelConv, source: Tensor, name: str) -> Tensor:
@@ -203,15 +273,9 @@ def _check_weights(network: UNet) -> None:
 
 
 def _check_streams(network: UNet) -> None:
-    config = network.config
-    if config.bottleneck == "bigru":
+    if network.config.look_ahead:
         raise InputError(
-            "The layer bottleneck (bigru) hears the whole recording and cannot stream.",
-            hint="Export a student with `bottleneck: gru` or `tcn`.",
-        )
-    if config.look_ahead:
-        raise InputError(
-            f"The layer bottleneck looks {config.look_ahead} frames ahead; "
+            f"The layer bottleneck looks {network.config.look_ahead} frames ahead; "
             "only causal networks can be exported.",
             hint="Keep look-ahead for teachers: train the student with `look_ahead: 0`.",
         )

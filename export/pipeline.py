@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from distill.bands import check_bands
 from distill.checkpoint import Checkpoint
 from distill.corpus import SAMPLE_RATE, Corpus, open_corpus
 from export.calibration import Calibration, calibrate
@@ -126,6 +127,7 @@ def verified_models(
             "The checkpoint's contract does not fit its network or the corpora (16 kHz).",
             hint="Distil the network again with one of the built-in recipes.",
         )
+    check_bands(network.config.bands, contract)
     progress("lowering", 0.1)
     graph = lower(network)
     probe = probe_features(contract, [item.noisy for item in material.held_out])

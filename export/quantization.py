@@ -1,8 +1,8 @@
 """From ranges to int8: activations per tensor and asymmetric, weights per channel and symmetric.
 
 Tensors that hold the same values share one scale: a state's input and output, the parts of a
-concatenation and its result, both sides of a reshape. So nothing is ever requantized on the way
-around the recurrence, and no operator has to.
+concatenation and its result, both sides of an operator that only moves values. So nothing is ever
+requantized on the way around the recurrence, and no operator has to.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.calibration import Calibration, Range
-from export.step_graph import Activation, Concat, Conv2d, Reshape, StepGraph
+from export.step_graph import Activation, Concat, Conv2d, Reshape, StepGraph, Tail, Transpose
 
 LOWEST, HIGHEST = -128, 127
 WEIGHT_LIMIT = 127  # narrow range: kernels may assume that −128 never occurs in weights
@@ -115,7 +115,7 @@ def tied_groups(graph: StepGraph) -> list[set[str]]:
             case Concat():
                 for source in operator.inputs:
                     parent[root(source.name)] = root(operator.output.name)
-            case Reshape():
+            case Reshape() | Transpose() | Tail():
                 parent[root(operator.input.name)] = root(operator.output.name)
     for state in graph.states:
         parent[root(state.input.name)] = root(state.output.name)

@@ -1,7 +1,8 @@
 """The typed operator graph of one streaming step: one frame and named states in and out.
 
 Activations are ``[1, time, frequency, channels]`` (channels last). Every format is emitted from,
-or checked against, this graph. A transposition never occurs: weights are permuted instead.
+or checked against, this graph. Weights are permuted instead of activations; only bands, which mix
+frequencies, need a transposition.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Conv2d:
-    """2-D convolution with SAME padding (TensorFlow's rule).
+    """2-D convolution, padded by TensorFlow's SAME rule or not at all.
 
-    ``weight`` is ``[out, kernel_time, kernel_frequency, in]``, ``bias`` ``[out]``.
+    ``weight`` is ``[out, kernel_time, kernel_frequency, in]``, ``bias`` ``[out]``. ``dilation`` is
+    the distance of two taps along time; one above 1 goes without padding.
     """
 
     output: Tensor
@@ -37,6 +39,8 @@ class Conv2d:
     bias: Weights
     stride: tuple[int, int]
     activation: Literal["none", "relu"] = "none"
+    padding: Literal["same", "valid"] = "same"
+    dilation: int = 1
 
     @property
     def macs(self) -> int:
@@ -77,7 +81,23 @@ class Reshape:
     input: Tensor
 
 
-Operator = Conv2d | Concat | Elementwise | Activation | Reshape
+@dataclass(frozen=True)
+class Transpose:
+    """Frequency and channels exchanged (axes 2 and 3)."""
+
+    output: Tensor
+    input: Tensor
+
+
+@dataclass(frozen=True)
+class Tail:
+    """All frames but the first: what a history of several frames keeps of its window."""
+
+    output: Tensor
+    input: Tensor
+
+
+Operator = Conv2d | Concat | Elementwise | Activation | Reshape | Transpose | Tail
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,9 @@ from export.step_graph import (
     Reshape,
     Shape,
     StepGraph,
+    Tail,
     Tensor,
+    Transpose,
 )
 
 FILE_IDENTIFIER = b"TFL3"
@@ -43,6 +45,8 @@ _INT8_VERSIONS = {
     schema.BuiltinOperator.LOGISTIC: 2,
     schema.BuiltinOperator.TANH: 2,
     schema.BuiltinOperator.RESHAPE: 1,
+    schema.BuiltinOperator.TRANSPOSE: 2,
+    schema.BuiltinOperator.STRIDED_SLICE: 2,
 }
 
 
@@ -165,6 +169,30 @@ class _Writer:
                     reshape,
                     [self._activation(operator.input)],
                 )
+            case Transpose():
+                return (
+                    codes.TRANSPOSE,
+                    kinds.TransposeOptions,
+                    schema.TransposeOptionsT(),
+                    self._with_indices(operator, order=(0, 1, 3, 2)),
+                )
+            case Tail():
+                return (
+                    codes.STRIDED_SLICE,
+                    kinds.StridedSliceOptions,
+                    schema.StridedSliceOptionsT(),
+                    self._with_indices(
+                        operator, begin=(0, 1, 0, 0), end=operator.input.shape, strides=(1, 1, 1, 1)
+                    ),
+                )
+
+    def _with_indices(self, operator: Transpose | Tail, **indices: Shape) -> list[int]:
+        """The operator's input, then constants that say which elements it takes."""
+        constants = [
+            self._constant(f"{operator.output.name}/{name}", np.array(values, np.int32))
+            for name, values in indices.items()
+        ]
+        return [self._activation(operator.input), *constants]
 
     def _conv_inputs(self, conv: Conv2d) -> list[int]:
         source, name = self._activation(conv.input), conv.output.name
@@ -222,9 +250,9 @@ def _quantization(scales: list[float], zero_points: list[int]) -> schema.Quantiz
 
 def _conv_options(conv: Conv2d) -> schema.Conv2DOptionsT:
     options = schema.Conv2DOptionsT()
-    options.padding = schema.Padding.SAME
+    options.padding = schema.Padding.SAME if conv.padding == "same" else schema.Padding.VALID
     options.strideH, options.strideW = conv.stride
-    options.dilationHFactor = options.dilationWFactor = 1
+    options.dilationHFactor, options.dilationWFactor = conv.dilation, 1
     relu = conv.activation == "relu"
     functions = schema.ActivationFunctionType
     options.fusedActivationFunction = functions.RELU if relu else functions.NONE

@@ -6,6 +6,7 @@ One wrong weight is inaudible on average, so the comparison of signals cannot fi
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from export.gates.tflite_file import StoredModel, StoredTensor, read_model
 from export.step_graph import Conv2d, StepGraph, Weights
@@ -43,21 +44,25 @@ def stored_weights(model: bytes, graph: StepGraph) -> GateResult:
 
 def _deviation(stored: StoredModel, sources: tuple[int, ...], conv: Conv2d) -> float:
     entry, weight, bias = (stored.tensors[index] for index in sources)
-    worst = max(_steps_off(weight, conv.weight), _steps_off(bias, conv.bias))
+    bias_scales = np.asarray(bias.scales, np.float64)
     if weight.type == "INT8":
-        expected = np.multiply(weight.scales, np.float32(entry.scales[0]), dtype=np.float32)
-        if not np.allclose(bias.scales, expected, rtol=1e-5, atol=0.0):
+        # Kernels multiply the two scales; the float32 product beside the bias is only a copy.
+        bias_scales = np.multiply(weight.scales, entry.scales[0], dtype=np.float64)
+        if not np.allclose(bias.scales, bias_scales, rtol=1e-5, atol=0.0):
             return float("inf")
-    return worst
+    weight_scales = np.asarray(weight.scales, np.float64)
+    return max(
+        _steps_off(weight, conv.weight, weight_scales), _steps_off(bias, conv.bias, bias_scales)
+    )
 
 
-def _steps_off(tensor: StoredTensor, wanted: Weights) -> float:
+def _steps_off(tensor: StoredTensor, wanted: Weights, scales: npt.NDArray[np.float64]) -> float:
     """Largest distance of a constant from ``wanted``, in steps; infinite where it has no place."""
     if tensor.shape != wanted.shape or tensor.values is None:
         return float("inf")
     if tensor.type == "FLOAT32":
         return 0.0 if np.array_equal(tensor.values, wanted) else float("inf")
-    if len(tensor.scales) != len(wanted) or any(tensor.zero_points):
+    if len(scales) != len(wanted) or any(tensor.zero_points):
         return float("inf")
-    scales = np.asarray(tensor.scales, np.float64).reshape(-1, *(1,) * (wanted.ndim - 1))
-    return float(np.max(np.abs(tensor.values - wanted / scales)))
+    steps = wanted / scales.reshape(-1, *(1,) * (wanted.ndim - 1))
+    return float(np.max(np.abs(tensor.values - steps)))

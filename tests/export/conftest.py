@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,10 @@ import pytest
 import torch
 from torch import nn
 
+from distill.bands import Bands
 from distill.checkpoint import CheckpointRecord, save_checkpoint
 from distill.mixing import Mixture
-from distill.unet import UNet, UNetConfig
+from distill.unet import MASK_CHANNELS, UNet, UNetConfig
 from export.calibration import Calibration, calibrate
 from export.lowering import lower
 from export.material import Material
@@ -24,6 +26,15 @@ from export.tflite import write_float, write_int8
 from runtime.stft import StftContract
 
 SMALL = UNetConfig(bins=64, widths=(6, 8, 10), hidden=12)
+BANDS = Bands(count=32)
+# What a network may be beside SMALL: each has operators or tensors that SMALL lacks.
+KINDS: dict[str, dict[str, Any]] = {
+    "real mask": {"mask": "real"},
+    "bands": {"bands": BANDS},
+    "bands, real mask": {"bands": BANDS, "mask": "real"},
+    "temporal convolution": {"bottleneck": "tcn"},
+    "three frames": {"kernel_time": 3},
+}
 CONTRACT = StftContract(bins=64)
 
 MakeNetwork = Callable[..., UNet]
@@ -89,19 +100,20 @@ def random_features() -> npt.NDArray[np.float32]:
     return np.random.default_rng(1).normal(size=(4, 40, 64, 3)).astype(np.float32)
 
 
-def spectral_gate() -> UNet:
+def spectral_gate(config: UNetConfig = SMALL) -> UNet:
     """A network that denoises without training: it keeps bins whose magnitude is large.
 
     Encoder and decoder in between stay random; the first level copies the magnitudes of its four
     bins to the skip, and the last convolution turns them into a mask that opens with level.
     """
-    network = randomised()
+    network = randomised(config)
     values = network.state_dict()
     weight = torch.zeros_like(values["encoder.0.conv.weight"])  # [6, 3, 1, 8]
     mask_weight = torch.zeros_like(values["decoder.2.conv.weight"])
+    channels = MASK_CHANNELS[config.mask]
     for bin_ in range(4):
         weight[bin_, 0, 0, bin_ + 2] = 1.0  # two bins lie before the patch
-        mask_weight[2 * bin_, bin_, 0, 1] = 3.0
+        mask_weight[channels * bin_, bin_, 0, 1] = 3.0
     changed = {
         "encoder.0.conv.weight": weight,
         "encoder.0.norm.weight": torch.ones(6),
@@ -112,7 +124,7 @@ def spectral_gate() -> UNet:
         "decoder.1.norm.weight": 0.05 * values["decoder.1.norm.weight"],
         "decoder.1.norm.bias": 0.05 * values["decoder.1.norm.bias"],
         "decoder.2.conv.weight": mask_weight,
-        "decoder.2.conv.bias": torch.tensor([-1.5, 0.0] * 4),
+        "decoder.2.conv.bias": torch.tensor([-1.5, 0.0][:channels] * 4),
     }
     network.load_state_dict(values | changed)
     return network
@@ -160,6 +172,18 @@ def _saved(folder: Path, network: UNet) -> Path:
 def save_run() -> Callable[[Path], Path]:
     """Saves a run whose student denoises."""
     return lambda folder: _saved(folder, spectral_gate())
+
+
+@pytest.fixture(scope="session", params=list(KINDS))
+def kind_config(request: pytest.FixtureRequest) -> UNetConfig:
+    """The configuration of a small network of every kind that can be exported."""
+    return SMALL.model_copy(update=KINDS[request.param])
+
+
+@pytest.fixture
+def save_kind(tmp_path: Path) -> Callable[[UNetConfig], Path]:
+    """Saves a run whose student has this configuration and denoises."""
+    return lambda config: _saved(tmp_path / "run", spectral_gate(config))
 
 
 @pytest.fixture

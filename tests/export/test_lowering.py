@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distill.bands import Bands
 from distill.unet import UNet, UNetConfig
 from export.executor import StepExecutor
 from export.lowering import lower
-from export.step_graph import Concat, Conv2d, StepGraph
+from export.step_graph import Concat, Conv2d, StepGraph, Tail
 from targets.errors import InputError
 
 Array = npt.NDArray[np.float32]
@@ -33,12 +35,19 @@ def test_the_graph_computes_what_the_network_computes(
     np.testing.assert_allclose(masks, torch_masks(network, random_features), atol=1e-5)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     levels=st.integers(1, 3),
     patch=st.sampled_from([1, 2, 4]),
-    kernel_time=st.sampled_from([1, 2]),
+    kernel_time=st.integers(1, 4),
     kernel_frequency=st.sampled_from([1, 3, 5]),
+    kind=st.fixed_dictionaries(
+        {
+            "mask": st.sampled_from(["complex", "real"]),
+            "bottleneck": st.sampled_from(["gru", "tcn"]),
+            "bands": st.sampled_from([None, Bands(count=16), Bands(kind="mel", count=32)]),
+        }
+    ),
     seed=st.integers(0, 99),
 )
 def test_any_architecture_is_lowered_exactly(
@@ -47,6 +56,7 @@ def test_any_architecture_is_lowered_exactly(
     patch: int,
     kernel_time: int,
     kernel_frequency: int,
+    kind: dict[str, Any],
     seed: int,
 ) -> None:
     config = UNetConfig(
@@ -56,6 +66,7 @@ def test_any_architecture_is_lowered_exactly(
         patch=patch,
         kernel_time=kernel_time,
         kernel_frequency=kernel_frequency,
+        **kind,
     )
     network = make_network(config, seed)
     features = np.random.default_rng(seed).normal(size=(2, 5, 32, 3)).astype(np.float32)
@@ -107,12 +118,23 @@ def test_counts_parameters_after_folding_and_macs(graph: StepGraph, network: UNe
     assert graph.macs > graph.parameters
 
 
-def test_refuses_a_longer_look_back_and_names_the_layer(
-    make_network: Callable[..., UNet],
+def test_a_history_of_several_frames_drops_its_oldest(make_network: Callable[..., UNet]) -> None:
+    config = UNetConfig(bins=16, widths=(2, 2), hidden=2, kernel_time=4)
+    graph = lower(make_network(config))
+    (tail,) = (operator for operator in graph.operators if isinstance(operator, Tail))
+    assert tail.input.shape == (1, 4, 4, 2)
+    assert tail.output == graph.states[0].output
+    assert graph.states[0].input.shape == (1, 3, 4, 2)
+
+
+@pytest.mark.parametrize("kind", [{"look_ahead": 2}, {"bottleneck": "bigru"}])
+def test_refuses_what_needs_the_future_and_names_the_layer(
+    make_network: Callable[..., UNet], kind: dict[str, Any]
 ) -> None:
-    config = UNetConfig(bins=16, widths=(2, 2), hidden=2, kernel_time=3)
-    with pytest.raises(InputError, match="encoder1"):
+    config = UNetConfig.model_validate({"bins": 16, "widths": (2, 2), "hidden": 2, **kind})
+    with pytest.raises(InputError, match="layer bottleneck") as caught:
         lower(make_network(config))
+    assert "student" in caught.value.hint
 
 
 def test_refuses_weights_that_are_not_finite(network: UNet) -> None:
