@@ -65,10 +65,9 @@ def tilt(frequency: float, gain_db: float) -> Sections:
 
 def impulse_response(sections: Sections) -> FloatArray:
     """``[FIR_TAPS]`` of all sections in a row; what comes later is folded back, 90 dB down."""
-    numerators = sections[:, :3] @ _delays()
-    denominators = sections[:, 3:] @ _delays()
-    response = np.prod(numerators / denominators, axis=0)
-    return irfft(response, FIR_TAPS).astype(np.float32)
+    polynomials = (sections.reshape(-1, 3) @ _delays()).reshape(len(sections), 2, -1)
+    numerator, denominator = np.prod(polynomials, axis=0)
+    return irfft(numerator / denominator, FIR_TAPS).astype(np.float32)
 
 
 @cache
