@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -23,11 +23,11 @@ from pydantic import (
 )
 
 from distill.recipe import Evaluation, Recipe, load_recipe, parse_recipe
-from runtime.metrics import Scores
+from runtime.metrics import BASIC, choose_metrics
+from runtime.metrics.scores import NEED_AUDIOGRAM
 from targets.errors import InputError
 
 RUNS = "runs"  # folder of the runs in that of a study
-METRICS = tuple(field.name for field in fields(Scores))
 NAME = r"^[A-Za-z0-9._-]+$"
 # What a scenario may not change: the study itself sets it, or its runs could not be compared.
 RESERVED = ("name", "data", "distillation", "control", "evaluation", "seed")
@@ -61,7 +61,7 @@ class Study(_Section):
     methods: dict[str, dict[str, Any]]
     control: str = "none"
     seeds: tuple[NonNegativeInt, ...] = (0, 1, 2, 3, 4)
-    metrics: tuple[str, ...] = ("si_sdr", "pesq_wb", "stoi")
+    metrics: tuple[str, ...] = BASIC
     evaluation: Evaluation | None = None
     noise_floor: NoiseFloorPlan = NoiseFloorPlan()
     threads: PositiveInt = 1
@@ -79,6 +79,16 @@ class Study(_Section):
             return value
         return {str(name): {} if content is None else content for name, content in value.items()}
 
+    @field_validator("metrics")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if lacking := [name for name in names if name in NEED_AUDIOGRAM]:
+            raise ValueError(f"{lacking[0]} needs an audiogram, which a study does not have")
+        try:
+            return choose_metrics(names)
+        except InputError as error:
+            raise ValueError(f"{error.message} {error.hint}") from error
+
     @model_validator(mode="after")
     def _consistent(self) -> Study:
         if not self.scenarios or not self.seeds:
@@ -88,8 +98,6 @@ class Study(_Section):
         if self.control not in self.methods:
             raise ValueError(f"the control {self.control!r} is not among the methods")
         _check_names((*self.scenarios, *self.methods))
-        if unknown := [metric for metric in self.metrics if metric not in METRICS]:
-            raise ValueError(f"no metric {unknown[0]!r}; known: {', '.join(METRICS)}")
         for name, overrides in self.scenarios.items():
             if taken := [key for key in RESERVED if key in overrides]:
                 raise ValueError(f"scenario {name!r} may not set {taken[0]!r}")

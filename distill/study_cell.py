@@ -36,7 +36,7 @@ from distill.training_log import LOG
 from distill.unet import UNet
 from distill.work import macs_per_step
 from runtime.artefact import write_atomically
-from runtime.metrics import score_many
+from runtime.metrics import columns_of, metric_versions, score_many
 from targets.errors import SordinoError
 
 KEY = "key.txt"  # in a run's folder: what the weights there were made from
@@ -128,7 +128,7 @@ def _result(task: Task, **content: object) -> RunResult:
         "seed": task.seed,
         "key": task.key,
         "score_key": task.score_key,
-        "environment": environment(task.threads),
+        "environment": environment(task.threads, task.metrics),
     }
     return RunResult.model_validate(described | content)
 
@@ -150,8 +150,9 @@ def _train_and_score(task: Task) -> RunResult:
     begun = time.perf_counter()
     mixtures = held_out(task.recipe.data, task.evaluation)
     pairs = [(mixture.clean, denoise(mixture.noisy)) for mixture in mixtures]
-    scored = score_many(pairs, task.recipe.contract.sample_rate)
-    scores = {metric: tuple(getattr(one, metric) for one in scored) for metric in task.metrics}
+    scored = score_many(pairs, task.recipe.contract.sample_rate, metrics=task.metrics)
+    fields = [column.field for column in columns_of(task.metrics)]
+    scores = {field: tuple(getattr(one, field) for one in scored) for field in fields}
     return _result(
         task,
         **made,
@@ -244,22 +245,13 @@ def held_out(data: str, evaluation: Evaluation) -> Sequence[Mixture]:
     return evaluation_items(corpus, corpus.held_out, evaluation.items, evaluation.seconds, 0)
 
 
-def environment(threads: int) -> dict[str, str]:
+def environment(threads: int, metrics: Sequence[str]) -> dict[str, str]:
     """What else numbers may depend on."""
-    packages = ("sordino", "torch", "numpy", "scipy", "pesq", "pystoi")
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),
         "processors": str(os.cpu_count()),
         "threads": str(threads),
-        **{package: _version(package) for package in packages},
+        **{package: version(package) for package in ("torch", "numpy", "scipy")},
+        **metric_versions(metrics),
     }
-
-
-def _version(package: str) -> str:
-    from importlib.metadata import PackageNotFoundError
-
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

@@ -43,6 +43,7 @@ def study(
     from distill.study_result import TABLE, save_table
     from distill.study_runs import make_plan, recorded
     from distill.study_workers import ClusterWorkers, LocalWorkers
+    from runtime.metrics import columns_of
 
     if address is not None and jobs is not None:
         raise InputError("--jobs and --dask exclude each other.", hint="The cluster knows its own.")
@@ -59,7 +60,8 @@ def study(
     results = recorded(loaded, folder)
     findings = find(loaded, results, failed)
     rows = [*results, *failed]
-    save_table(folder / TABLE, rows, loaded.metrics, loaded.model_dump(mode="json"))
+    fields = [column.field for column in columns_of(loaded.metrics)]
+    save_table(folder / TABLE, rows, fields, loaded.model_dump(mode="json"))
     write_report(folder, findings, results, study)
     if as_json:
         _print_json(loaded, findings)

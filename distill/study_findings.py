@@ -19,18 +19,7 @@ from distill.study_statistics import (
     mean_std,
     noise_floor,
 )
-
-TITLES = {
-    "si_sdr": "SI-SDR (dB)",
-    "pesq_wb": "PESQ-WB",
-    "stoi": "STOI",
-    "estoi": "ESTOI",
-    "dnsmos_ovrl": "DNSMOS overall",
-    "dnsmos_sig": "DNSMOS speech",
-    "dnsmos_bak": "DNSMOS background",
-    "haspi": "HASPI",
-    "hasqi": "HASQI",
-}
+from runtime.metrics import Column, columns_of
 
 
 @dataclass(frozen=True)
@@ -47,10 +36,11 @@ class CellFigures:
 
 @dataclass(frozen=True)
 class MetricFindings:
-    """One metric: noise floor, spread of the control over seeds, and every comparison."""
+    """One metric, by its field in the scores: noise floor and every comparison."""
 
     metric: str
     title: str
+    digits: int
     floor: NoiseFloor | None
     comparisons: dict[tuple[str, str], Comparison]  # (scenario, method)
 
@@ -81,12 +71,12 @@ class Findings:
 def find(study: Study, results: Sequence[RunResult], failed: Sequence[RunResult]) -> Findings:
     """Evaluate the results of a study, complete or not."""
     runs = {(r.scenario, r.method, r.seed): r for r in results if r.kind == "run"}
-    metrics = [
-        metric
-        for metric in study.metrics
-        if any(run.mean(metric) is not None for run in runs.values())
+    columns = [
+        column
+        for column in columns_of(study.metrics)
+        if any(run.mean(column.field) is not None for run in runs.values())
     ]
-    found = [_metric(study, metric, results, runs) for metric in metrics]
+    found = [_metric(study, column, results, runs) for column in columns]
     wanted = len(study.scenarios) * len(study.methods) * len(study.seeds)
     environments: list[dict[str, str]] = []
     for result in results:
@@ -95,7 +85,7 @@ def find(study: Study, results: Sequence[RunResult], failed: Sequence[RunResult]
     return Findings(
         study=study,
         references=[result for result in results if result.kind == "reference"],
-        cells=_cells(study, metrics, runs),
+        cells=_cells(study, [column.field for column in columns], runs),
         metrics=found,
         determinism=_determinism(results, runs),
         failed=list(failed),
@@ -131,7 +121,10 @@ def _cells(study: Study, metrics: Sequence[str], runs: Runs) -> list[CellFigures
     return figures
 
 
-def _metric(study: Study, metric: str, results: Sequence[RunResult], runs: Runs) -> MetricFindings:
+def _metric(
+    study: Study, column: Column, results: Sequence[RunResult], runs: Runs
+) -> MetricFindings:
+    metric = column.field
     differences = _repeat_differences(metric, results, runs)
     floor = noise_floor(differences, len(study.seeds))
     compared: dict[tuple[str, str], Comparison] = {}
@@ -147,7 +140,7 @@ def _metric(study: Study, metric: str, results: Sequence[RunResult], runs: Runs)
             if comparison is not None:
                 compared[scenario, method] = comparison
     corrected = dict(zip(compared, correct(list(compared.values())), strict=True))
-    return MetricFindings(metric, TITLES.get(metric, metric), floor, corrected)
+    return MetricFindings(metric, column.title, column.digits, floor, corrected)
 
 
 def _repeat_differences(metric: str, results: Sequence[RunResult], runs: Runs) -> list[float]:

@@ -17,8 +17,6 @@ from distill.study_result import RunResult
 from distill.study_statistics import Comparison, MeanStd
 from runtime.artefact import write_atomically
 
-DIGITS = {"si_sdr": 2, "haspi": 3, "hasqi": 3}
-
 
 def write_report(
     folder: Path, findings: Findings, results: Sequence[RunResult], source: str
@@ -61,7 +59,7 @@ def report_content(findings: Findings, source: str) -> dict[str, Any]:
                 "macs": _millions(cell.macs_per_second),
                 "seconds": f"{cell.seconds:.0f}",
                 "scores": [
-                    _spread(cell.scores.get(metric.metric), _digits(metric.metric))
+                    _spread(cell.scores.get(metric.metric), metric.digits)
                     for metric in findings.metrics
                 ],
                 "runs": max((score.runs for score in cell.scores.values()), default=0),
@@ -74,7 +72,7 @@ def report_content(findings: Findings, source: str) -> dict[str, Any]:
                 "parameters": "–" if result.parameters is None else f"{result.parameters:,}",
                 "macs": _millions(result.macs_per_second),
                 "scores": [
-                    _number(result.mean(metric.metric), _digits(metric.metric))
+                    _number(result.mean(metric.metric), metric.digits)
                     for metric in findings.metrics
                 ],
             }
@@ -97,7 +95,7 @@ def report_content(findings: Findings, source: str) -> dict[str, Any]:
 
 
 def _metric(findings: Findings, metric: MetricFindings) -> dict[str, Any]:
-    digits = _digits(metric.metric) + 1
+    digits = metric.digits + 1
     floor = metric.floor
     return {
         "title": metric.title,
@@ -146,10 +144,6 @@ def _smallest(findings: Findings) -> str:
             if comparison.smallest_sign_p is not None:
                 return f"{comparison.smallest_sign_p:.4g}"
     return ""
-
-
-def _digits(metric: str) -> int:
-    return DIGITS.get(metric, 3)
 
 
 def _number(value: float | None, digits: int) -> str:
