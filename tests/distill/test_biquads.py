@@ -19,6 +19,7 @@ def gain_db(sections: Sections, frequency: float) -> float:
     return 20.0 * float(np.log10(np.abs(response[0])))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.floats(80.0, 5000.0), st.floats(-12.0, 12.0), st.floats(0.4, 2.0))
 def test_a_peak_has_its_gain_at_its_frequency_and_none_far_away(
     frequency: float, gain: float, quality: float
@@ -29,6 +30,7 @@ def test_a_peak_has_its_gain_at_its_frequency_and_none_far_away(
     assert gain_db(sections, SAMPLE_RATE / 2) == pytest.approx(0.0, abs=1e-6)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.floats(80.0, 6000.0), st.floats(-12.0, 12.0))
 def test_shelves_reach_their_gain_on_their_side_and_half_of_it_between(
     frequency: float, gain: float
@@ -41,6 +43,7 @@ def test_shelves_reach_their_gain_on_their_side_and_half_of_it_between(
     assert gain_db(high, frequency) == pytest.approx(gain / 2, abs=1e-6)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.floats(20.0, 7900.0))
 def test_passes_are_scipys_butterworth_filters(frequency: float) -> None:
     for make, kind in ((biquads.high_pass, "high"), (biquads.low_pass, "low")):
@@ -48,6 +51,7 @@ def test_passes_are_scipys_butterworth_filters(frequency: float) -> None:
         assert np.allclose(make(frequency), theirs, rtol=1e-7, atol=1e-10)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.floats(-12.0, 12.0))
 def test_a_tilt_turns_about_its_pivot(gain: float) -> None:
     sections = biquads.tilt(1000.0, gain)
@@ -56,7 +60,7 @@ def test_a_tilt_turns_about_its_pivot(gain: float) -> None:
     assert gain_db(sections, SAMPLE_RATE / 2) == pytest.approx(gain / 2, abs=1e-6)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(st.floats(20.0, 150.0), st.floats(-12.0, 12.0), st.floats(-12.0, 12.0))
 def test_the_short_response_filters_as_scipy_does(edge: float, low: float, middle: float) -> None:
     sections = np.concatenate(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.signal import sosfreqz
@@ -16,6 +16,7 @@ from distill.colouring import Clipping, Equalizer, Microphone, clipped, equalize
 from distill.corpus import SAMPLE_RATE
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.integers(0, 2**32), st.integers(0, 4))
 def test_an_equalizer_is_stable_smooth_and_bounded(seed: int, peaks: int) -> None:
     settings = Equalizer(gain_db=6.0, peaks=peaks)
@@ -30,6 +31,7 @@ def test_an_equalizer_is_stable_smooth_and_bounded(seed: int, peaks: int) -> Non
     assert per_octave.max() < 15.0 * (2 + peaks)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.integers(0, 2**32))
 def test_a_microphone_passes_the_middle_and_stops_the_ends(seed: int) -> None:
     settings = Microphone(high_pass_hz=(100.0, 150.0), low_pass_hz=(4000.0, 5000.0))
@@ -41,6 +43,7 @@ def test_a_microphone_passes_the_middle_and_stops_the_ends(seed: int) -> None:
     assert high < -30.0
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.integers(0, 2**32), st.floats(0.5, 20.0))
 def test_clipping_reaches_its_depth_and_leaves_the_rest_alone(seed: int, depth: float) -> None:
     rng = np.random.default_rng(seed)

@@ -164,6 +164,7 @@ def test_clipping_touches_the_noisy_signal_only_and_keeps_levels_aligned() -> No
     assert np.abs(after.clean).max() > limit  # the target goes on where the noisy signal stops
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.integers(0, 2**32), st.integers(400, 40_000))
 def test_a_gap_is_one_stretch_of_silence_with_soft_edges(seed: int, samples: int) -> None:
     gate = gap(samples, np.random.default_rng(seed))
