@@ -83,8 +83,13 @@ def _group(row: dict[str, str]) -> str:
     identity = row["speaker_or_noise_id"]
     if row["kind"] == "speech":
         return f"speech/{row['source']}/{identity}"  # ids of different sources may coincide
-    excerpt = _EXCERPT.match(identity)
-    return f"noise/{excerpt[1] if excerpt else identity}"
+    return f"noise/{whole_recording(identity)}"
+
+
+def whole_recording(noise_id: str) -> str:
+    """The id of the recording of which ``noise_id`` may be an excerpt."""
+    excerpt = _EXCERPT.match(noise_id)
+    return excerpt[1] if excerpt else noise_id
 
 
 def _speech_splits(rows: list[dict[str, str]], groups: list[str]) -> dict[str, Split]:

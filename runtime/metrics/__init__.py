@@ -17,7 +17,7 @@ from runtime.metrics.scores import (
     mean_scores,
     metric_versions,
 )
-from runtime.metrics.scoring import Pair, score, score_many, scoring_processes
+from runtime.metrics.scoring import Pair, score, score_many, score_stream, scoring_processes
 
 __all__ = [
     "BASIC",
@@ -37,6 +37,7 @@ __all__ = [
     "pesq_wb",
     "score",
     "score_many",
+    "score_stream",
     "scoring_processes",
     "si_sdr",
     "stoi",

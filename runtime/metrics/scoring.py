@@ -5,8 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 
@@ -19,6 +21,8 @@ from runtime.metrics.scores import BASIC, NEED_AUDIOGRAM, Scores
 from targets.errors import InputError
 
 Pair = tuple[AudioArray, AudioArray]  # reference, estimate
+
+LOOK_AHEAD = 4  # pairs per worker that are drawn before the first of them is scored
 
 # Threads that outnumber the cores wait for each other, and sums depend on their number.
 _ONE_THREAD = dict.fromkeys(
@@ -72,11 +76,36 @@ def score_many(
     Workers are started afresh (not forked), which is safe beside torch and its threads; a script
     that asks for more than one must keep its entry point under ``if __name__ == "__main__"``.
     """
+    return list(score_stream(pairs, rate, min(workers, len(pairs)), metrics, audiogram))
+
+
+def score_stream(
+    pairs: Iterable[Pair],
+    rate: int = 16_000,
+    workers: int = 1,
+    metrics: Sequence[str] = BASIC,
+    audiogram: Audiogram | None = None,
+) -> Iterator[Scores]:
+    """Scores of pairs in their order; while workers score, only so many next pairs are drawn that
+    none of them waits. Raises InputError where a worker dies."""
     work = partial(score_pair, rate=rate, metrics=tuple(metrics), audiogram=audiogram)
-    if workers <= 1 or len(pairs) < 2:
-        return [work(pair) for pair in pairs]
-    with scoring_processes(min(workers, len(pairs))) as pool:
-        return list(pool.map(work, pairs))
+    if workers <= 1:
+        yield from map(work, pairs)
+        return
+    with scoring_processes(workers) as pool:
+        waiting: deque[Future[Scores]] = deque()
+        try:
+            for pair in pairs:
+                waiting.append(pool.submit(work, pair))
+                if len(waiting) > LOOK_AHEAD * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise InputError(
+                "A process that computes scores was ended from outside.",
+                hint="Memory may be short: use fewer --workers.",
+            ) from error
 
 
 def score_pair(

@@ -58,7 +58,7 @@ def walked(
         patch.setattr("export.pipeline.gather", lambda corpus: material)
         patch.setattr("export.verify.PARITY_FRAMES", 100)
         patch.setattr("export.demo.PROFILE_SECONDS", 0.2)
-        patch.setattr("distill.evaluation.os.cpu_count", lambda: 1)
+        patch.setattr("distill.evaluation.scoring.os.cpu_count", lambda: 1)
         return finish_road(_recipe(pairs), folder, 1.5, said.append), said
 
 
