@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from distill import stft
 from distill.losses import LossWeights, denoising_loss, si_sdr
@@ -91,3 +91,23 @@ def mean_si_sdr(network: UNet, contract: StftContract, mixtures: Iterable[Mixtur
         estimate = _estimate(network, contract, noisy)
         scores.append(float(si_sdr(stft.synthesise(contract, estimate, len(mixture.clean)), clean)))
     return sum(scores) / len(scores)
+
+
+@torch.no_grad()
+def refresh_statistics(network: UNet, contract: StftContract, batches: Iterable[Pair]) -> None:
+    """Means and variances of every batch norm anew, as averages over the batches.
+
+    Those a network was trained with belong to the channels that it had: behind a cut they are
+    wrong, and much of what a cut seems to cost is theirs.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain average
+    network.train()
+    for noisy, _ in batches:
+        network(stft.features(contract, stft.analyse(contract, noisy)))
+    network.eval()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum

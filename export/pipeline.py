@@ -78,13 +78,13 @@ def export_checkpoint(
     check_writable(output)
     report = progress or _silent
     report("reading data", 0.0)
-    material = gather(open_corpus(data) if data is not None else _training_corpus(checkpoint))
+    material = gather(open_corpus(data) if data is not None else training_corpus(checkpoint))
     verified = verified_models(checkpoint, formats, material, report)
     report("writing", 0.99)
     return write_artefacts(verified, output)
 
 
-def _training_corpus(checkpoint: Checkpoint) -> Corpus:
+def training_corpus(checkpoint: Checkpoint) -> Corpus:
     """The corpus of the checkpoint's recipe, as it was: one that was split anew since then may
     hold out what was trained on."""
     data = checkpoint.record.data

@@ -50,7 +50,7 @@ def subjects(source: str, shape: str | None = None) -> list[Subject]:
     if _FACTORY.fullmatch(source) and not Path(source).exists():
         network = build_module(ModuleSource(factory=source, input="features", output="mask"))
         contract = StftContract()
-        example = _features(contract.bins) if shape is None else example_of(shape)
+        example = features_example(contract.bins) if shape is None else example_of(shape)
         return [Subject("network", source, network, contract, example, decides=True)]
     return _of_recipe(load_recipe(source))
 
@@ -85,7 +85,8 @@ def _size(part: str, shape: str) -> tuple[int, bool]:
     )
 
 
-def _features(bins: int) -> Example:
+def features_example(bins: int) -> Example:
+    """Features of a contract, without values."""
     return lambda frames: (torch.empty(1, FEATURE_CHANNELS, frames, bins),)
 
 
@@ -96,7 +97,7 @@ def _of_checkpoint(path: Path, role: Role, *, decides: bool) -> Subject:
         f"{checkpoint.path} ({checkpoint.record.preset})",
         checkpoint.network,
         checkpoint.record.contract,
-        _features(checkpoint.network.config.bins),
+        features_example(checkpoint.network.config.bins),
         decides,
     )
 
@@ -113,7 +114,7 @@ def _student(recipe: Recipe) -> Subject:
         return _of_checkpoint(recipe.student.checkpoint, "student", decides=True)
     name, config = resolve_network(recipe.student.network, recipe.contract)
     return Subject(
-        "student", name, UNet(config), recipe.contract, _features(config.bins), decides=True
+        "student", name, UNet(config), recipe.contract, features_example(config.bins), decides=True
     )
 
 
@@ -131,7 +132,11 @@ def _teacher(recipe: Recipe) -> Sequence[Subject]:
             Subject("teacher", source.module.factory, network, contract, example, decides=False)
         ]
     name, config = resolve_network(source.network, contract)
-    return [Subject("teacher", name, UNet(config), contract, _features(config.bins), decides=False)]
+    return [
+        Subject(
+            "teacher", name, UNet(config), contract, features_example(config.bins), decides=False
+        )
+    ]
 
 
 def _module_example(source: ModuleSource, contract: StftContract) -> Example:

@@ -7,8 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional
 
-from distill.importance import denoising, taylor_importance
+from distill import stft
+from distill.importance import denoising, refresh_statistics, taylor_importance
+from distill.layers import same_padding
 from distill.losses import LossWeights
 from distill.pruning import LATENTS, Group, Member, groups, level_name, prune, smaller, strongest
 from distill.unet import UNet, UNetConfig
@@ -202,6 +205,21 @@ def test_importance_finds_the_dead_and_leaves_no_trace() -> None:
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert not any(parameter.requires_grad for parameter in network.parameters())
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_statistics_anew_are_the_average_over_the_batches() -> None:
+    network = randomised(config_of({}))
+    batches = pairs()
+    refresh_statistics(network, CONTRACT, batches)
+    norm, conv = network.encoder[0].norm, network.encoder[0].conv
+    means = []
+    for noisy, _ in batches:
+        features = stft.features(CONTRACT, stft.analyse(CONTRACT, noisy))
+        padded = functional.pad(features, same_padding(8, 4))
+        means.append(conv(padded).mean(dim=(0, 2, 3)))
+    torch.testing.assert_close(norm.running_mean, torch.stack(means).mean(dim=0).detach())
+    assert norm.momentum == 0.1
+    assert not network.training
 
 
 def test_every_tensor_with_channels_belongs_to_a_group() -> None:
