@@ -60,10 +60,10 @@ def measure(data: str, settings: dict[str, MixSettings], rounds: int) -> None:
                 clock[name].append((time.perf_counter() - begun) / BATCHES)
                 processor[name].append((time.process_time() - busy) / BATCHES)
     print(f"{data}: {BATCH} mixtures of 2 s, medians of {rounds} rounds")
-    print(f"{'':18}{'ms':>8}{'CPU ms':>8}{'mixtures/s':>12}")
+    print(f"{'':18}{'ms':>8}{'CPU ms':>8}{'mixtures/s':>12}{'per CPU s':>12}")
     for name in mixers:
         wall, cpu = statistics.median(clock[name]), statistics.median(processor[name])
-        print(f"{name:18}{wall * 1e3:8.1f}{cpu * 1e3:8.1f}{BATCH / wall:12.0f}")
+        print(f"{name:18}{wall * 1e3:8.1f}{cpu * 1e3:8.1f}{BATCH / wall:12.0f}{BATCH / cpu:12.0f}")
 
 
 def main() -> None:
