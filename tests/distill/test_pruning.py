@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,7 +13,7 @@ from torch.nn import functional
 
 from distill import stft
 from distill.importance import denoising, refresh_statistics, taylor_importance
-from distill.layers import same_padding
+from distill.layers import CausalConv, same_padding
 from distill.losses import LossWeights
 from distill.pruning import LATENTS, Group, Member, groups, level_name, prune, smaller, strongest
 from distill.unet import UNet, UNetConfig
@@ -211,12 +213,14 @@ def test_statistics_anew_are_the_average_over_the_batches() -> None:
     network = randomised(config_of({}))
     batches = pairs()
     refresh_statistics(network, CONTRACT, batches)
-    norm, conv = network.encoder[0].norm, network.encoder[0].conv
+    layer = cast(CausalConv, network.encoder[0])
+    norm = layer.norm
+    assert norm.running_mean is not None
     means = []
     for noisy, _ in batches:
         features = stft.features(CONTRACT, stft.analyse(CONTRACT, noisy))
         padded = functional.pad(features, same_padding(8, 4))
-        means.append(conv(padded).mean(dim=(0, 2, 3)))
+        means.append(layer.conv(padded).mean(dim=(0, 2, 3)))
     torch.testing.assert_close(norm.running_mean, torch.stack(means).mean(dim=0).detach())
     assert norm.momentum == 0.1
     assert not network.training
