@@ -20,8 +20,9 @@ from distill.checkpoint import CheckpointRecord, load_checkpoint, save_checkpoin
 from distill.corpus import SAMPLE_RATE, Corpus, open_corpus
 from distill.evaluation import Candidate, Row, checkpoint_candidate, evaluate, report
 from distill.guidance import check_guidance, guide
-from distill.mixing import Mixer, Mixture, evaluation_items, paired_items
+from distill.mixing import Mixer, Mixture, evaluation_items
 from distill.objective import Objective
+from distill.pairs import paired_items
 from distill.processes import Precision, is_first, launch, wait_for_all
 from distill.recipe import Recipe, Training, resolve_network
 from distill.recipe import Teacher as TeacherSource

@@ -26,7 +26,8 @@ from distill.checkpoint import (
     save_checkpoint,
 )
 from distill.corpus import FloatArray, open_corpus
-from distill.mixing import Mixture, evaluation_items, paired_items
+from distill.mixing import Mixture, evaluation_items
+from distill.pairs import paired_items
 from distill.recipe import Evaluation, Recipe, resolve_network
 from distill.road import distil
 from distill.study_result import NOISY, TEACHER, Kind, RunResult, save_result

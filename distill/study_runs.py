@@ -17,7 +17,7 @@ from pathlib import Path
 
 from distill.checkpoint import load_checkpoint
 from distill.corpus import open_corpus
-from distill.mixing import paired_items
+from distill.pairs import paired_items
 from distill.recipe import Distillation, Recipe, Student, Teacher
 from distill.study import RUNS, Cell, Study, base_recipe, cells
 from distill.study_cell import Task, run_task

@@ -18,8 +18,8 @@ from distill.mixing import (
     Mixer,
     MixSettings,
     Mixture,
-    paired_items,
 )
+from distill.pairs import paired_items
 from distill.prepared import whole_recording
 from targets.errors import InputError
 

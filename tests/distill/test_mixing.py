@@ -1,17 +1,15 @@
-"""Mixtures: exact repeats, pools, SNR and level by independent measurement, babble, pairs."""
+"""Mixtures: exact repeats, pools, SNR and level by independent measurement, babble."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from distill.corpus import SAMPLE_RATE, Clip, Corpus, FloatArray, Split, open_corpus
-from distill.mixing import Mixer, MixSettings, evaluation_items, paired_items
+from distill.mixing import Mixer, MixSettings, evaluation_items
 from targets.errors import InputError
-from tests.distill.recordings import bursts, made_clip, made_corpus, measured_snr, write
+from tests.distill.recordings import made_clip, made_corpus, measured_snr
 
 CORPUS = made_corpus()
 NO_EXTRAS = {"babble_probability": 0.0, "second_noise_probability": 0.0}
@@ -228,24 +226,3 @@ def test_evaluation_items_are_the_same_every_time() -> None:
     again = evaluation_items(made_corpus(), "test", 3, 1.0, 5)
     assert len(first) == 3
     assert all(np.array_equal(a.noisy, b.noisy) for a, b in zip(first, again, strict=True))
-
-
-def test_pairs_are_read_by_name(tmp_path: Path) -> None:
-    for number in (2, 1):
-        clean = bursts(number, 0.5)
-        write(tmp_path / f"clean/{number}.wav", clean)
-        write(tmp_path / f"noisy/{number}.wav", clean + 0.01)
-    items = paired_items(tmp_path)
-    assert [item.speech for item in items] == ["1", "2"]
-    assert items[0].snr_db == pytest.approx(20.0, abs=1.0)
-    (tmp_path / "clean/2.wav").unlink()
-    with pytest.raises(InputError, match="no partner"):
-        paired_items(tmp_path)
-    write(tmp_path / "clean/2.wav", bursts(2, 0.4))
-    with pytest.raises(InputError, match="differ in length"):
-        paired_items(tmp_path)
-    write(tmp_path / "clean/2.wav", bursts(2, 0.5), 8000)
-    with pytest.raises(InputError, match="16 kHz mono"):
-        paired_items(tmp_path)
-    with pytest.raises(InputError, match="No pairs"):
-        paired_items(tmp_path / "clean")
