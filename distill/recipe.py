@@ -154,7 +154,8 @@ class Recipe(_Section):
         decides = self.model_dump(
             mode="json",
             exclude={"name": True, "data": True, "control": True, "evaluation": True}
-            | {"teacher": {"checkpoint", "cache"}, "student": {"checkpoint"}},
+            | {"teacher": {"checkpoint", "cache"}, "student": {"checkpoint"}}
+            | {"mixing": {"rooms": {"cache"}}},
         )
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
