@@ -11,7 +11,6 @@ import numpy as np
 
 from distill.study_findings import Findings, MetricFindings, noisy_score
 from distill.study_result import RunResult
-from targets.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,13 +103,9 @@ def learning_curves(findings: Findings, runs: list[RunResult]) -> str:
 
 def _drawn(panels: Sequence[Callable[[Axes], None]]) -> str:
     """Panels side by side, three to a row, as an SVG that is the same for the same data."""
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError(
-            "The report's drawings need matplotlib.", hint="pip install 'sordino[study]'"
-        ) from error
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns) if panels else 0
     if not rows:

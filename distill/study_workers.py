@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 CONNECT_SECONDS = 5
-MISSING = "pip install 'sordino[study]'"
 
 
 class Workers(Protocol):
@@ -43,12 +42,16 @@ class LocalWorkers:
                 yield function(task)
             return
         from joblib import Parallel, delayed, parallel_config
+        from joblib.externals.loky.process_executor import TerminatedWorkerError
 
         with parallel_config(backend="loky", inner_max_num_threads=self.threads):
             parallel = Parallel(
                 n_jobs=self.jobs, return_as="generator_unordered", pre_dispatch=self.jobs
             )
-            yield from parallel(delayed(function)(task) for task in tasks)
+            try:
+                yield from parallel(delayed(function)(task) for task in tasks)
+            except TerminatedWorkerError as error:
+                raise _ended("A process of the study was ended from outside.") from error
 
 
 @dataclass(frozen=True)
@@ -63,16 +66,18 @@ class ClusterWorkers:
     folder: Path
 
     def run(self, function: Callable[[T], R], tasks: Sequence[T]) -> Generator[R, None, None]:
-        from distributed import as_completed
+        from distributed import KilledWorker, as_completed
 
         with _connect(self.address) as client:
             self._check(client)
             futures = client.map(function, tasks, pure=False)
             try:
-                for _, result in as_completed(  # type: ignore[no-untyped-call]
-                    futures, with_results=True
-                ):
-                    yield result
+                for future in as_completed(futures):  # type: ignore[no-untyped-call]
+                    if future.cancelled():  # by the client, which lost its scheduler
+                        raise _ended(f"The scheduler at {self.address} is gone.")
+                    yield future.result()
+            except KilledWorker as error:
+                raise _ended(f"Workers of {self.address} were ended from outside.") from error
             finally:
                 client.cancel(futures)
 
@@ -95,16 +100,16 @@ class ClusterWorkers:
             )
 
 
+def _ended(message: str) -> InputError:
+    hint = "Memory may have been short. The same command, given again, goes on."
+    return InputError(message, hint=hint)
+
+
 def _connect(address: str) -> Client:
-    """A client of the scheduler; its own chatter about lost connections is kept away."""
+    from distributed import Client
+
     try:
-        from distributed import Client
-    except ImportError as error:
-        raise InputError("Dask is not installed.", hint=MISSING) from error
-    try:
-        client: Client = Client(  # type: ignore[no-untyped-call]
-            address, timeout=CONNECT_SECONDS, set_as_default=False
-        )
+        client: Client = Client(address, timeout=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise InputError(
             f"No Dask scheduler answers at {address}.",

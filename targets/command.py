@@ -63,6 +63,11 @@ EXTRAS = {
     "pesq": "metrics",
     "pystoi": "metrics",
     "clarity": "hearing-aid",
+    "jinja2": "study",
+    "joblib": "study",
+    "matplotlib": "study",
+    "pyarrow": "study",
+    "distributed": "dask",
 }
 
 _SYSTEM_REFUSALS = {
