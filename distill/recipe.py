@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from distill.bands import check_bands
 from distill.losses import LossWeights
 from distill.methods import NAMES
 from distill.methods.settings import CosineLatentSettings, MethodSettings
@@ -171,20 +172,27 @@ def resolve_network(
 ) -> tuple[str, UNetConfig]:
     """Name and sizes of a preset name or a custom network, its bins those of the contract.
 
-    A custom network that names its bins keeps them.
+    A custom network that names its bins, or bands that name their spacing, keep them. Raises
+    InputError where they do not fit.
     """
     name, config = (network, preset(network)) if isinstance(network, str) else ("custom", network)
-    if contract is None or config.bins == contract.bins or "bins" in config.model_fields_set:
+    if contract is None:
         return name, config
-    sizes = config.model_dump(exclude_unset=True) | {"bins": contract.bins}
+    sizes = config.model_dump(exclude_unset=True)
+    if "bins" not in config.model_fields_set:
+        sizes["bins"] = contract.bins
+    if config.bands is not None:
+        sizes["bands"].setdefault("bin_hz", contract.sample_rate / contract.fft_size)
     try:
-        return name, UNetConfig.model_validate(sizes)
+        fitted = UNetConfig.model_validate(sizes)
     except ValidationError as error:
         raise InputError(
             f"A network of {len(config.widths)} levels does not divide the contract's "
             f"{contract.bins} bins.",
             hint="Choose fewer levels, a smaller patch or a contract with more bins.",
         ) from error
+    check_bands(fitted.bands, contract)
+    return name, config if fitted == config else fitted
 
 
 def builtin_recipes() -> list[str]:

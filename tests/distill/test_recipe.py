@@ -10,6 +10,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
+from distill.bands import Bands
 from distill.recipe import Recipe, builtin_recipes, load_recipe, parse_recipe, resolve_network
 from distill.unet import UNetConfig
 from runtime.contract import CONTRACTS
@@ -138,6 +139,17 @@ def test_a_single_method_needs_no_list() -> None:
     assert [(m.method, m.weight) for m in single.methods] == [("hint", 0.2)]
     assert single.schedule == "two-step"
     assert parse_recipe("name: x\ndistillation: {method: none}", "b").distillation.methods == ()
+
+
+def test_bands_take_their_spacing_from_the_contract() -> None:
+    contract = CONTRACTS["hearing-aid"]
+    network = UNetConfig(widths=(4, 8), hidden=8, bands=Bands(count=32))
+    bands = resolve_network(network, contract)[1].bands
+    assert bands is not None
+    assert bands.bin_hz == 62.5
+    named = network.model_copy(update={"bands": Bands(count=32, bin_hz=31.25)})
+    with pytest.raises(InputError, match=r"31\.25 Hz apart"):
+        resolve_network(named, contract)
 
 
 def test_networks_take_their_bins_from_the_contract() -> None:
