@@ -16,8 +16,10 @@ from pydantic import (
     Field,
     JsonValue,
     NonNegativeInt,
+    field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from runtime.stft import ContractField
 
@@ -77,10 +79,15 @@ def _check_layout(field: str, kind: str, layout: str) -> None:
         len(letters) != len(layout) or not needed <= letters or not letters <= needed | {*optional}
     ):
         example = {"waveform": "bs or bcs", "spectra": "btf or bftc", "features": "bctf or btfc"}
-        raise ValueError(
+        raise _refused(
             f"{field} {layout!r} does not order the axes of {kind} "
             f"(such as {example.get(kind, 'bctf or btf')})"
         )
+
+
+def _refused(problem: str) -> PydanticCustomError:
+    # Of a ValueError pydantic would write "Value error" in front of the sentence.
+    return PydanticCustomError("teacher", "{problem}", {"problem": problem})
 
 
 class ModuleSource(Signature):
@@ -89,9 +96,18 @@ class ModuleSource(Signature):
     The factory runs the user's own code, on purpose; weights are safetensors, never a pickle.
     """
 
-    factory: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
+    factory: str
     arguments: dict[str, JsonValue] = {}
     weights: Path | None = None
+
+    @field_validator("factory")
+    @classmethod
+    def _names_a_function(cls, factory: str) -> str:
+        package, _, function = factory.partition(":")
+        parts = [*package.split("."), *function.split(".")]
+        if not all(part.isidentifier() for part in parts):
+            raise _refused(f"{factory!r} names no function; write package.module:function")
+        return factory
 
 
 class OnnxSignature(Signature):

@@ -247,3 +247,9 @@ def test_a_tap_that_does_not_exist_lists_those_that_do() -> None:
 def test_a_layout_that_names_other_axes_is_refused(layout: str) -> None:
     with pytest.raises(ValidationError, match="does not order the axes"):
         source("trailing", input="spectra", output="spectra", input_layout=layout)
+
+
+@pytest.mark.parametrize("factory", ["build", "a:", ":b", "a.b", "a-b:c", "a:b:c", "os:system()"])
+def test_a_factory_must_name_a_function(factory: str) -> None:
+    with pytest.raises(ValidationError, match=r"write package\.module:function"):
+        ModuleSource(factory=factory, input="waveform", output="waveform")

@@ -262,6 +262,15 @@ def test_a_file_that_is_no_model(tmp_path: Path, content: bytes | None) -> None:
         teacher(tmp_path / "missing.onnx", **WAVEFORM)
 
 
+def test_a_model_cut_anywhere(tmp_path: Path) -> None:
+    path = halving(tmp_path / "half.onnx", [1, "n"])
+    content = path.read_bytes()
+    for length in range(0, len(content), 7):
+        path.write_bytes(content[:length])
+        with pytest.raises(InputError):
+            teacher(path, **WAVEFORM)
+
+
 def test_an_operator_nobody_knows(tmp_path: Path) -> None:
     nodes = [helper.make_node("Denoise", ["x"], ["y"], domain="nobody")]
     path = write(tmp_path / "odd.onnx", nodes, [value("x", [1, "n"])], [value("y", [1, "n"])])
