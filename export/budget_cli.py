@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from export.budget import NetworkBudget
     from export.cheaper import Change
     from export.subjects import Subject
+    from export.training_time import TrainingTime
     from targets.schema import Target
 
 
@@ -35,8 +36,16 @@ if TYPE_CHECKING:
     help="Input of a module, T standing for the frames, such as 1,3,T,256 (features, the default), "
     "or 1,256T (256 samples a frame).",
 )
+@click.option(
+    "--time",
+    "timed",
+    is_flag=True,
+    help="Also train a recipe for some steps and say how long all take.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def budget(source: str, names: tuple[str, ...], shape: str | None, as_json: bool) -> None:
+def budget(
+    source: str, names: tuple[str, ...], shape: str | None, timed: bool, as_json: bool
+) -> None:
     """State what a network costs, before it is trained.
 
     Parameters, work, states, weights, memory, delay, and the time of a step on each device, for
@@ -55,10 +64,16 @@ def budget(source: str, names: tuple[str, ...], shape: str | None, as_json: bool
     found = subjects(source, shape)
     budgets = [state(subject, shown) for subject in found]
     changes = _changes(found[0], budgets[0], judged)
+    times = _training_times(source) if timed else []
     if as_json:
-        _print_json(source, found, budgets, changes)
+        _print_json(source, found, budgets, changes, times)
     else:
         _print_tables(found, budgets, changes, judged)
+        for time in times:
+            click.echo(
+                f"Training the {time.role} on this machine: {time.steps:,} steps of "
+                f"{time.seconds_per_step:.2f} s (measured-host), {time.seconds / 60:.0f} minutes."
+            )
     _conclude(budgets[0], changes, decisive=bool(judged))
 
 
@@ -74,11 +89,19 @@ def _changes(
     }
 
 
+def _training_times(source: str) -> list[TrainingTime]:
+    from distill.recipe import load_recipe
+    from export.training_time import time_training
+
+    return time_training(load_recipe(source))
+
+
 def _print_json(
     source: str,
     found: Sequence[Subject],
     budgets: Sequence[NetworkBudget],
     changes: dict[str, Change | None],
+    times: Sequence[TrainingTime],
 ) -> None:
     record = {
         "source": source,
@@ -89,6 +112,7 @@ def _print_json(
         "changes": {
             name: change and change.model_dump(mode="json") for name, change in changes.items()
         },
+        "training": [{**time.model_dump(), "seconds": time.seconds} for time in times],
     }
     click.echo(json.dumps(record, indent=2))
 

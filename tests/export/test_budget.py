@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import runtime.profile
+from distill.recipe import parse_recipe
 from distill.unet import UNet, UNetConfig
 from export.budget import NetworkBudget, budget
 from export.budget_cli import budget as command
@@ -25,6 +26,7 @@ from export.lowering import lower
 from export.rehearsal import rehearse
 from export.step_graph import StepGraph
 from export.subjects import Subject, example_of, subjects
+from export.training_time import time_training
 from runtime.artefact import Artefact
 from runtime.benchmark import Arena, measure_arena
 from runtime.stft import CONTRACTS, StftContract
@@ -307,6 +309,24 @@ def test_exit_status_and_json(tmp_path: Path, run_folder: Path) -> None:
     assert "board" in record["changes"]
     assert invoke(str(run_folder), "--target", "cortex-m55")[0] == 3
     assert invoke("no-such-recipe")[0] == 2
+
+
+def test_training_is_timed_without_leaving_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (
+        "name: quick\ncontrol: false\n"
+        "mixing: {seconds: 0.5}\n"
+        "teacher: {network: {widths: [4], hidden: 4}, training: {steps: 200, batch: 2}}\n"
+        "student: {network: {widths: [4], hidden: 4}, training: {steps: 300, batch: 2}}\n"
+    )
+    teacher, student = time_training(parse_recipe(text, "quick"))
+    assert (teacher.role, teacher.steps) == ("teacher", 200)
+    assert (student.role, student.steps) == ("student", 300)
+    assert student.seconds == pytest.approx(300 * student.seconds_per_step)
+    assert 0.0 < student.seconds_per_step < 30.0
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture
