@@ -144,8 +144,6 @@ def show_progress(events: Iterator[StageProgress]) -> None:
         TimeRemainingColumn,
     )
 
-    from distill.road import TITLES
-
     columns = (
         TextColumn("{task.description:18}"),
         BarColumn(),
@@ -158,10 +156,10 @@ def show_progress(events: Iterator[StageProgress]) -> None:
         tasks = {}
         for event in events:
             if event.role not in tasks:
-                tasks[event.role] = bars.add_task(TITLES[event.role], loss="–", si_sdr="–", total=1)
+                tasks[event.role] = bars.add_task(event.title, loss="–", si_sdr="–", total=1)
             task = tasks[event.role]
             if event.progress is None:
-                bars.update(task, completed=1, description=f"{TITLES[event.role]} (done)")
+                bars.update(task, completed=1, description=f"{event.title} (done)")
                 continue
             now = event.progress
             bars.update(

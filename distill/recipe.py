@@ -134,6 +134,15 @@ class Evaluation(_Section):
     seconds: PositiveFloat = 4.0
 
 
+# Where a teacher lies; what is there enters a run's identity by its content.
+_TEACHER_PLACES: dict[str, Any] = {
+    "checkpoint": True,
+    "cache": True,
+    "module": {"weights"},
+    "onnx": {"model"},
+}
+
+
 class Recipe(_Section):
     """Everything a run depends on. ``control`` also trains the student alone, for the table."""
 
@@ -155,7 +164,7 @@ class Recipe(_Section):
         decides = self.model_dump(
             mode="json",
             exclude={"name": True, "data": True, "control": True, "evaluation": True}
-            | {"teacher": {"checkpoint", "cache"}, "student": {"checkpoint"}}
+            | {"teacher": _TEACHER_PLACES, "student": {"checkpoint"}}
             | {"mixing": {"rooms": {"cache"}}},
         )
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()

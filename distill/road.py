@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -34,19 +34,17 @@ from runtime.artefact import write_atomically
 from targets.errors import InputError
 
 Role = Literal["teacher", "control", "student"]
-TITLES: dict[Role, str] = {
-    "teacher": "Teacher",
-    "control": "Student alone",
-    "student": "Student distilled",
-}
+ROLES: tuple[Role, ...] = ("teacher", "control", "student")
+TEACHER = "Teacher"
 VALIDATION_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
 class StageProgress:
-    """Progress of the named stage; ``skipped`` when it was already complete."""
+    """Progress of a stage under its name for people; ``skipped`` when it was already complete."""
 
     role: Role
+    title: str
     progress: Progress | None
     skipped: bool = False
 
@@ -54,6 +52,7 @@ class StageProgress:
 @dataclass(frozen=True)
 class _Stage:
     role: Role
+    title: str
     preset: str
     network: UNetConfig
     training: Training
@@ -80,7 +79,7 @@ def distil(
     for stage in _stages(recipe):
         path = folder / stage.role
         if _finished(path, identity):
-            yield StageProgress(stage.role, None, skipped=True)
+            yield StageProgress(stage.role, stage.title, None, skipped=True)
         else:
             network = _initialise(stage, recipe.seed)
             objective = Objective(recipe.contract, recipe.loss)
@@ -138,7 +137,7 @@ def _stages(recipe: Recipe) -> list[_Stage]:
     distils = bool(recipe.distillation.methods)
     if distils and not recipe.teacher.given:
         name, network = resolve_network(recipe.teacher.network, contract)
-        stages.append(_Stage("teacher", name, network, recipe.teacher.training))
+        stages.append(_Stage("teacher", TEACHER, name, network, recipe.teacher.training))
     name, network = resolve_network(student.network, contract)
     if student.checkpoint is not None:
         record = load_checkpoint(student.checkpoint).record
@@ -149,8 +148,10 @@ def _stages(recipe: Recipe) -> list[_Stage]:
             )
         name, network = record.preset, record.architecture
     if recipe.control and distils:
-        stages.append(_Stage("control", name, network, student.training, student.checkpoint))
-    stages.append(_Stage("student", name, network, student.training, student.checkpoint))
+        control = _Stage("control", "Student alone", name, network, student.training)
+        stages.append(replace(control, start=student.checkpoint))
+    title = "Student distilled" if distils else "Student"
+    stages.append(_Stage("student", title, name, network, student.training, student.checkpoint))
     return stages
 
 
@@ -174,7 +175,7 @@ def _run_stage(
         validation=_validation(recipe, corpus, stage.training),
         tensorboard=tensorboard,
     ):
-        yield StageProgress(stage.role, progress)
+        yield StageProgress(stage.role, stage.title, progress)
     if is_first():
         save_checkpoint(path, network, _record(recipe, corpus, stage, identity))
         (path / STATE).unlink(missing_ok=True)
@@ -228,7 +229,7 @@ def _identity(recipe: Recipe, corpus: Corpus, given: Teacher | None) -> str:
 def _claim(folder: Path, recipe: Recipe, identity: str) -> None:
     """Mark ``folder`` as this recipe's."""
     claim = folder / "recipe.json"
-    trained = any(any((folder / role).glob("*.safetensors")) for role in TITLES)
+    trained = any(any((folder / role).glob("*.safetensors")) for role in ROLES)
     if claim.is_file() and trained:
         if _claimed_by(claim) != identity:
             raise InputError(
@@ -272,10 +273,10 @@ def evaluate_run(recipe: Recipe, folder: Path, device: str = "cpu") -> list[Row]
     candidates = []
     given = _given_teacher(recipe, folder, device)
     if given is not None:
-        candidates.append(Candidate(TITLES["teacher"], given.parameters or 0, given.denoise))
+        candidates.append(Candidate(TEACHER, given.parameters or 0, given.denoise))
     for stage in _stages(recipe):
         path = folder / stage.role
-        candidates.append(checkpoint_candidate(path, TITLES[stage.role], device))
+        candidates.append(checkpoint_candidate(path, stage.title, device))
     rows = evaluate(candidates, evaluation_mixtures(recipe), recipe.contract)
     text = json.dumps(report(rows), indent=1) + "\n"
     write_atomically(folder / "report.json", text.encode())
@@ -284,8 +285,8 @@ def evaluate_run(recipe: Recipe, folder: Path, device: str = "cpu") -> list[Row]
 
 def networks(recipe: Recipe, folder: Path) -> list[tuple[str, Path]]:
     """Names and checkpoint folders of every network of a run, the teacher first."""
-    stages = [(TITLES[stage.role], folder / stage.role) for stage in _stages(recipe)]
+    stages = [(stage.title, folder / stage.role) for stage in _stages(recipe)]
     given = recipe.teacher.checkpoint
     if recipe.distillation.methods and given is not None:
-        return [(TITLES["teacher"], given), *stages]
+        return [(TEACHER, given), *stages]
     return stages
