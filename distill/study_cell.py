@@ -26,8 +26,7 @@ from distill.checkpoint import (
     save_checkpoint,
 )
 from distill.corpus import FloatArray, open_corpus
-from distill.mixing import Mixture, evaluation_items
-from distill.pairs import paired_items
+from distill.evaluation.material import Item, corpus_material, paired_material
 from distill.recipe import Evaluation, Recipe, resolve_network
 from distill.road import distil
 from distill.study_result import NOISY, TEACHER, Kind, RunResult, save_result
@@ -74,14 +73,6 @@ class Task:
     def trains(self) -> bool:
         """Whether a network of ours is trained; else a reference is only scored."""
         return self.kind != "reference" or not (self.method == NOISY or self.recipe.teacher.given)
-
-    @property
-    def title(self) -> str:
-        parts = [part for part in (self.scenario, self.method) if part]
-        if self.kind != "reference":
-            parts.append(f"seed {self.seed}")
-        again = f" ({self.kind})" if self.kind in ("initialisation", "identical") else ""
-        return " / ".join(parts) + again
 
 
 def run_task(task: Task) -> RunResult:
@@ -149,17 +140,17 @@ def _train_and_score(task: Task) -> RunResult:
     else:
         denoise = lambda noisy: noisy  # noqa: E731
     begun = time.perf_counter()
-    mixtures = held_out(task.recipe.data, task.evaluation)
-    pairs = [(mixture.clean, denoise(mixture.noisy)) for mixture in mixtures]
+    items = held_out(task.recipe.data, task.evaluation)
+    pairs = [(item.mixture.clean, denoise(item.mixture.noisy)) for item in items]
     scored = score_many(pairs, task.recipe.contract.sample_rate, metrics=task.metrics)
     fields = [column.field for column in columns_of(task.metrics)]
     scores = {field: tuple(getattr(one, field) for one in scored) for field in fields}
     return _result(
         task,
         **made,
-        utterances=tuple(f"{index}:{mix.speech}" for index, mix in enumerate(mixtures)),
-        snr_db=tuple(mix.snr_db for mix in mixtures),
-        noise=tuple(mix.noise for mix in mixtures),
+        utterances=tuple(item.name for item in items),
+        snr_db=tuple(item.mixture.snr_db for item in items),
+        noise=tuple(item.noise_type for item in items),
         scores=scores,
         scoring_seconds=time.perf_counter() - begun,
     )
@@ -238,12 +229,12 @@ def _logged(path: Path) -> dict[str, object]:
 
 
 @lru_cache(maxsize=2)
-def held_out(data: str, evaluation: Evaluation) -> Sequence[Mixture]:
+def held_out(data: str, evaluation: Evaluation) -> Sequence[Item]:
     """The items every run of a study is scored on: the same whatever seed it has."""
     if evaluation.pairs is not None:
-        return paired_items(evaluation.pairs)
+        return paired_material(evaluation.pairs)
     corpus = open_corpus(data)
-    return evaluation_items(corpus, corpus.held_out, evaluation.items, evaluation.seconds, 0)
+    return corpus_material(corpus, corpus.held_out, evaluation.items, evaluation.seconds, 0)
 
 
 def environment(threads: int, metrics: Sequence[str]) -> dict[str, str]:

@@ -30,7 +30,8 @@ class RunResult(BaseModel):
     that failed has an ``error`` and no scores.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A pair without noise has a ratio of infinity.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     kind: Kind
     scenario: str
