@@ -82,7 +82,7 @@ def _tables(
             table.add_column(column.title, justify="right", no_wrap=True)
         for line in section.lines:
             table.add_row(
-                _label(line),
+                escape(line.name) if difference else _label(line),
                 *(cell(line.estimates[c.field], c.digits, difference) for c in shown),
             )
         yield table
