@@ -31,6 +31,7 @@ RUNS = "runs"  # folder of the runs in that of a study
 NAME = r"^[A-Za-z0-9._-]+$"
 # What a scenario may not change: the study itself sets it, or its runs could not be compared.
 RESERVED = ("name", "data", "distillation", "control", "evaluation", "seed")
+REFERENCES = NOISY, TEACHER = "noisy", "teacher"  # rows of the table that are no method
 Kind = Literal["run", "initialisation", "identical"]
 
 
@@ -98,6 +99,8 @@ class Study(_Section):
         if self.control not in self.methods:
             raise ValueError(f"the control {self.control!r} is not among the methods")
         _check_names((*self.scenarios, *self.methods))
+        if taken := [name for name in self.methods if name in REFERENCES]:
+            raise ValueError(f"a method cannot be called {taken[0]!r}: a row of the table is")
         for name, overrides in self.scenarios.items():
             if taken := [key for key in RESERVED if key in overrides]:
                 raise ValueError(f"scenario {name!r} may not set {taken[0]!r}")
@@ -182,7 +185,8 @@ def _explained(error: ValidationError, source: str) -> InputError:
     problem = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] != "extra_forbidden":
-        return InputError(f"{source}: {where or 'study'}: {problem['msg']}.", hint="")
+        said = problem["msg"].removeprefix("Value error, ")
+        return InputError(f"{source}: {where + ': ' if where else ''}{said}.", hint="")
     sections: dict[str, type[BaseModel]] = {
         "noise_floor": NoiseFloorPlan,
         "evaluation": Evaluation,

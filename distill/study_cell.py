@@ -29,7 +29,8 @@ from distill.corpus import FloatArray, open_corpus
 from distill.evaluation.material import Item, corpus_material, paired_material
 from distill.recipe import Evaluation, Recipe, resolve_network
 from distill.road import distil
-from distill.study_result import NOISY, TEACHER, Kind, RunResult, save_result
+from distill.study import NOISY, TEACHER
+from distill.study_result import Kind, RunResult, save_result
 from distill.teachers import open_teacher
 from distill.training import enhance
 from distill.training_log import LOG

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distill.study import Study
-from distill.study_result import NOISY, RunResult
+from distill.study import NOISY, Study
+from distill.study_result import RunResult
 from distill.study_statistics import (
     Array,
     Comparison,

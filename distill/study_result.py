@@ -17,7 +17,6 @@ from targets.errors import InputError
 
 RESULT = "result.json"
 TABLE = "study.parquet"
-NOISY, TEACHER = "noisy", "teacher"
 
 # run: a cell of the grid; initialisation, identical: its second run; reference: noisy, teacher
 Kind = Literal["run", "initialisation", "identical", "reference"]

@@ -19,9 +19,9 @@ from distill.checkpoint import load_checkpoint
 from distill.corpus import open_corpus
 from distill.pairs import paired_items
 from distill.recipe import Distillation, Recipe, Student, Teacher
-from distill.study import RUNS, Cell, Study, base_recipe, cells
+from distill.study import NOISY, RUNS, TEACHER, Cell, Study, base_recipe, cells
 from distill.study_cell import Task, run_task
-from distill.study_result import NOISY, TABLE, TEACHER, RunResult, load_result, load_table
+from distill.study_result import TABLE, RunResult, load_result, load_table
 from distill.study_workers import Workers
 from distill.teachers import open_teacher
 from runtime.artefact import sha256_of, write_atomically
