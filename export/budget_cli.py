@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from export.cheaper import Change
     from export.subjects import Subject
     from export.training_time import TrainingTime
+    from targets.fit import FitLine
     from targets.schema import Target
 
 
@@ -162,12 +163,11 @@ def _conclude(found: NetworkBudget, changes: dict[str, Change | None], *, decisi
     if refused:
         first = refused[0]
         change = changes[first.target]
+        failures = "; ".join(
+            f"{target.target} ({_by_how_much(target.fit.lines)})" for target in refused
+        )
         raise GateFailed(
-            "; ".join(
-                f"the {found.role} does not fit {target.target}: {_by_how_much(target.fit.lines)}"
-                for target in refused
-            ).capitalize()
-            + ".",
+            f"The {found.role} does not fit {failures}.",
             hint="No smaller size was found that fits."
             if change is None
             else f"For {first.target}: {change.text}.",
@@ -185,13 +185,10 @@ def _conclude(found: NetworkBudget, changes: dict[str, Change | None], *, decisi
         )
 
 
-def _by_how_much(lines: Sequence[object]) -> str:
-    from targets.fit import FitLine
-
+def _by_how_much(lines: Sequence[FitLine]) -> str:
     parts = []
     for line in lines:
-        assert isinstance(line, FitLine)
         if line.verdict == "does not fit":
             missing = f"{line.excess:,.0f} {line.unit} too much" if line.excess else line.note
-            parts.append(f"{line.budget} ({missing})")
+            parts.append(f"{line.budget}: {missing}")
     return ", ".join(parts)

@@ -105,6 +105,8 @@ def _why(target: TargetBudget) -> str:
             + (f"{line.excess:,.0f} {line.unit} too much" if line.excess else line.note)
             for line in lines
         )
+    if lines[0].budget == "export":
+        return lines[0].note
     unstated = [line.budget for line in lines if line.note.startswith("the profile states")]
     reasons = [line.note for line in lines if line.budget not in unstated]
     if unstated:
