@@ -105,7 +105,7 @@ def train(
             scored = plan.validate_every and (last or (step + 1) % plan.validate_every == 0)
             score = run.validate(validation) if scored else None
             if score is not None:
-                state = _judge(state, score, run.kept)
+                state = _judge(state, score, run.kept, patient=not run.supervised(step))
             stopped = last or _stops(plan, state.tally)
             wait_share = window.share
             if stopped or scored or (step + 1) % LOG_STEPS == 0:
@@ -174,6 +174,10 @@ class Run:
         if self.average is not None:
             self.average.update_parameters(self._network)
         return losses, size, rate
+
+    def supervised(self, step: int) -> bool:
+        """Whether the denoising loss takes part in a step; before, no better score is due."""
+        return terms(self._objective, _phase(self._phases, step)[0]).supervised
 
     def _pieces(self, signals: np.ndarray) -> tuple[Tensor, ...]:
         on_device = torch.from_numpy(signals).to(self._fabric.device)
@@ -267,12 +271,13 @@ def _count(tally: Tally, losses: Losses, norm: float, step: int) -> Tally:
     )
 
 
-def _judge(state: State, score: float, weights: dict[str, Tensor]) -> State:
-    """Keep the weights of the best validation so far."""
+def _judge(state: State, score: float, weights: dict[str, Tensor], *, patient: bool) -> State:
+    """Keep the weights of the best validation so far; ``patient``: a worse one does not count."""
     best = state.tally.best_si_sdr
     if best is None or score > best:
         return State(replace(state.tally, best_si_sdr=score, since_best=0), weights)
-    return replace(state, tally=replace(state.tally, since_best=state.tally.since_best + 1))
+    since_best = state.tally.since_best + (0 if patient else 1)
+    return replace(state, tally=replace(state.tally, since_best=since_best))
 
 
 def _row(

@@ -113,6 +113,16 @@ def test_the_best_weights_on_validation_are_kept_and_training_stops_early(tmp_pa
     assert events[-1].validation_si_sdr == pytest.approx(max(scores), abs=1e-4)
 
 
+def test_patience_waits_for_the_denoising_loss(tmp_path: Path) -> None:
+    """The first of two steps need not raise SI-SDR: here it makes the student an echo."""
+    plan = Training(steps=24, batch=2, learning_rate=0.02, validate_every=1, patience=2)
+    goal = objective(guidance(first_share=0.5))
+    events = run(fresh_network(), plan, tmp_path, goal=goal, validation=held_out_tones(2))
+    scores = [float(row["validation_si_sdr_db"]) for row in log(tmp_path)]
+    assert scores.index(max(scores[:12])) < 10  # it would have ended here
+    assert events[-1].step > 12
+
+
 def test_validation_without_mixtures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing to validate on"):
         run(fresh_network(), Training(steps=1, batch=2, validate_every=1), tmp_path)
