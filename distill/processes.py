@@ -58,3 +58,14 @@ def wait_for_all() -> None:
 
     if world_size() > 1 and torch.distributed.is_initialized():
         torch.distributed.barrier()
+
+
+def from_all(values: list[float]) -> list[float]:
+    """What every process gives, in the order of their ranks: the same list in each of them."""
+    import torch.distributed
+
+    if world_size() == 1 or not torch.distributed.is_initialized():
+        return values
+    gathered: list[list[float]] = [[] for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather_object(gathered, values)
+    return [value for own in gathered for value in own]

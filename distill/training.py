@@ -23,7 +23,7 @@ from distill import stft
 from distill.mixing import Mixer, Mixture
 from distill.objective import Learner, Losses, Objective, Terms, phases, terms
 from distill.prefetch import draw_ahead
-from distill.processes import launch
+from distill.processes import from_all, launch
 from distill.recipe import Training
 from distill.training_log import TrainingLog
 from distill.training_state import STATE, State, Tally, restore_state, save_state
@@ -205,15 +205,20 @@ class Run:
         return {name: value.detach().clone() for name, value in source.state_dict().items()}
 
     def validate(self, mixtures: Sequence[Mixture]) -> float:
-        """Mean SI-SDR in dB of the weights that would be kept."""
+        """Mean SI-SDR in dB of the weights that would be kept.
+
+        Each process scores a share. All have the same mean, to the last bit: whether to stop is
+        decided in each of them, and where they disagreed they would wait for each other for ever.
+        """
         if not mixtures:
             raise InputError("There is nothing to validate on.", hint="Leave out validate_every.")
         network = self._network if self.average is None else self.average.module
         network.eval()
         contract = self._objective.contract
-        scores = [si_sdr(mix.clean, enhance(network, contract, mix.noisy)) for mix in mixtures]
+        share = mixtures[self._fabric.global_rank :: self._fabric.world_size]
+        scores = [si_sdr(mix.clean, enhance(network, contract, mix.noisy)) for mix in share]
         network.train()
-        return math.fsum(scores) / len(scores)
+        return math.fsum(from_all(scores)) / len(mixtures)
 
 
 class _Window:
