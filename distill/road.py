@@ -68,9 +68,11 @@ def distil(
     table needs is missing: better before hours of training than after.
     """
     corpus = open_corpus(recipe.data)
+    # Processes that train together meet here, before files are written; and each is given the GPU
+    # that it trains on, before a teacher is put there.
+    launch(device)
     given = _given_teacher(recipe, folder, device)
     _check_ahead(recipe, corpus, given)
-    launch(device)  # before files are written: processes that train together meet here
     identity = _identity(recipe, corpus, given)
     if is_first():
         _claim(folder, recipe, identity)
@@ -273,7 +275,7 @@ def evaluate_run(recipe: Recipe, folder: Path, device: str = "cpu") -> list[Row]
     candidates = []
     given = _given_teacher(recipe, folder, device)
     if given is not None:
-        candidates.append(Candidate(TEACHER, given.parameters or 0, given.denoise))
+        candidates.append(Candidate(TEACHER, given.parameters, given.denoise))
     for stage in _stages(recipe):
         path = folder / stage.role
         candidates.append(checkpoint_candidate(path, stage.title, device))

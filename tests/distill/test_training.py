@@ -8,19 +8,24 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 
+from distill import road
 from distill.checkpoint import load_checkpoint, save_checkpoint
 from distill.cli import distill
 from distill.corpus import Corpus
 from distill.objective import Objective
 from distill.recipe import Recipe, Training, parse_recipe
+from distill.recipe import Teacher as TeacherSource
 from distill.road import distil, evaluate_run
+from distill.teachers import open_teacher
 from distill.training import enhance, learning_rate, train
 from distill.training_state import STATE
 from distill.unet import UNet
@@ -149,6 +154,36 @@ def test_a_given_teacher_is_used_and_not_trained(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="another recipe"):  # the same path, another teacher
         list(distil(second, tmp_path / "second"))
+
+
+def test_a_teacher_is_opened_on_the_gpu_of_its_own_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`cuda` means the GPU that a process was given when it was launched, the first one before."""
+    list(distil(recipe(2, control=False), tmp_path / "first"))
+    done: list[str] = []
+
+    def noted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *arguments: (done.append(name), call(*arguments))[1]
+
+    for name in ("launch", "open_teacher"):
+        monkeypatch.setattr(f"distill.road.{name}", noted(name, getattr(road, name)))
+    teacher = recipe().teacher.model_copy(update={"checkpoint": tmp_path / "first" / "teacher"})
+    next(iter(distil(recipe(2, teacher=teacher), tmp_path / "second")))
+    assert done.index("launch") < done.index("open_teacher")
+
+
+def test_a_teacher_of_unknown_size_has_no_number_in_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list(distil(recipe(2, control=False), tmp_path / "run"))
+    teacher = open_teacher(
+        TeacherSource(checkpoint=tmp_path / "run" / "teacher"), StftContract(), "cpu", None
+    )
+    monkeypatch.setattr(teacher, "parameters", None)
+    monkeypatch.setattr("distill.road._given_teacher", lambda *_: teacher)
+    rows = evaluate_run(recipe(2, control=False), tmp_path / "run")
+    assert next(row.parameters for row in rows if row.name == "Teacher") is None
 
 
 def _named(text: str) -> str:
