@@ -4,6 +4,7 @@
 #
 # VENV=…        where the environment lives (default .venv)
 # PYTHON=…      the interpreter to make it from (default: the first of 3.11, 3.12, 3.13 found)
+# EXTRAS=…      extras to install (default: export,metrics,rooms,tensorboard,dask,dev)
 # TORCH_ARGS=…  more arguments for the installation of torch, e.g. an index of CPU builds
 VENV ?= .venv
 RUNS ?= runs/demo
@@ -16,11 +17,11 @@ PYTEST = OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} "$(VENV)/bin/python" -m pytest
 .PHONY: help setup demo test test-all lint types format ci clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST)) | head -n 7
+	@sed -n 's/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST)) | head -n 8
 
 # Returns at once when the environment already is what pyproject.toml and constraints.txt ask for.
 setup:
-	@.ci/bootstrap "$(VENV)"
+	@.ci/bootstrap "$(VENV)" $(EXTRAS)
 
 demo: setup
 	@"$(VENV)/bin/sordino" demo -o "$(RUNS)"
