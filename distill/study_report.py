@@ -68,7 +68,7 @@ def report_content(findings: Findings, source: str) -> dict[str, Any]:
         ],
         "references": [
             {
-                "name": " ".join(part for part in (result.method, result.scenario) if part),
+                "name": _reference_name(findings, result),
                 "parameters": "–" if result.parameters is None else f"{result.parameters:,}",
                 "macs": _millions(result.macs_per_second),
                 "scores": [
@@ -131,6 +131,12 @@ def _comparison(scenario: str, method: str, comparison: Comparison, digits: int)
         "holm_p": _p(comparison.holm_p),
         "verdict": verdict,
     }
+
+
+def _reference_name(findings: Findings, reference: RunResult) -> str:
+    """Teachers are told apart by the scenario that first needs them, where there are several."""
+    alike = [result for result in findings.references if result.method == reference.method]
+    return reference.method if len(alike) == 1 else f"{reference.method} ({reference.scenario})"
 
 
 def _utterances(findings: Findings) -> int:

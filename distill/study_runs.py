@@ -8,10 +8,11 @@ STUDY/study.json  study.parquet  report.md  report.html
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from targets.errors import InputError
 
 FORMAT = 1  # of results: another one makes every cell run again
 CLAIM = "study.json"
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Plan:
     ``changed`` counts those of the latter that were done before under other settings.
     """
 
+    folder: Path
     done: tuple[RunResult, ...]
     first: tuple[Task, ...]
     tasks: tuple[Task, ...]
@@ -63,18 +66,34 @@ def make_plan(study: Study, folder: Path) -> Plan:
             continue
         changed += result is not None
         (first if task.method == TEACHER and task.trains else tasks).append(task)
-    return Plan(tuple(done), tuple(first), tuple(tasks), changed)
+    return Plan(folder, tuple(done), tuple(first), tuple(tasks), changed)
 
 
 def run_plan(plan: Plan, workers: Workers) -> Iterator[RunResult]:
     """Do the tasks that are left, yielding each result as it comes: teachers before all else.
 
     A failed task yields a result with an error; students of a teacher that failed fail with it.
+    Raises InputError while another process runs a study in the same folder.
     """
-    for tasks in (plan.first, plan.tasks):
-        if tasks:
-            with closing(workers.run(run_task, tasks)) as results:
-                yield from results
+    with _alone_in(plan.folder):
+        for tasks in (plan.first, plan.tasks):
+            if tasks:
+                with closing(workers.run(run_task, tasks)) as results:
+                    yield from results
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the system lifts when this process ends, however it does."""
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"Another process runs a study in {folder}.",
+                hint="Wait for it; --report-only shows what it has so far.",
+            ) from error
+        yield
 
 
 def recorded(study: Study, folder: Path) -> list[RunResult]:

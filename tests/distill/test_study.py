@@ -19,6 +19,7 @@ import yaml
 from click.testing import CliRunner
 
 from distill.prepared import COLUMNS
+from distill.road import distil
 from distill.study import Study, builtin_studies, cells, load_study, merged, parse_study
 from distill.study_cell import run_task
 from distill.study_cli import study as command
@@ -173,6 +174,15 @@ def test_every_run_is_recorded_once_and_none_runs_again(recordings: Path, finish
     assert first.macs_per_second == pytest.approx((first.macs_per_step or 0) * 62.5)
 
 
+def first_weights(study: Study, folder: Path) -> dict[tuple[str, str, str], str]:
+    """Hash of the weights of every run of the first seed."""
+    return {
+        (result.kind, result.scenario, result.method): result.weights_sha256
+        for result in recorded(study, folder)
+        if result.seed == study.seeds[0]
+    }
+
+
 @pytest.mark.slow
 def test_two_processes_give_what_one_gives(
     recordings: Path, finished: Path, tmp_path: Path
@@ -180,12 +190,9 @@ def test_two_processes_give_what_one_gives(
     study = small(recordings, scenarios={"same": None}, seeds=1, noise_floor={"seeds": 0})
     _, results = do(study, tmp_path / "two", jobs=2)
     assert not [result.error for result in results if result.error]
-    alone = {(r.kind, r.method): r for r in recorded(small(recordings), finished) if r.seed == 0}
+    alone = first_weights(small(recordings), finished)
     for result in results:
-        known = alone[result.kind, result.method]
-        if known.scenario == result.scenario:
-            assert result.weights_sha256 == known.weights_sha256
-            assert result.scores == known.scores
+        assert result.weights_sha256 == alone[result.kind, result.scenario, result.method]
 
 
 def test_a_change_runs_again_what_it_affects_and_nothing_else(
@@ -233,8 +240,6 @@ def test_a_failing_cell_is_told_and_tried_again(
             raise RuntimeError("out of luck")
         return distil(recipe, folder)
 
-    from distill.study_cell import distil
-
     study = small(recordings, scenarios={"same": None}, seeds=1, noise_floor={"seeds": 0})
     monkeypatch.setattr("distill.study_cell.distil", fails)
     _, results = do(study, tmp_path / "s")
@@ -253,6 +258,23 @@ def test_the_folder_of_another_study_is_refused(recordings: Path, finished: Path
         make_plan(small(recordings, name="other"), finished)
 
 
+def test_two_studies_do_not_run_in_one_folder(
+    recordings: Path, finished: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    study = small(recordings)
+    for place in ("same", "narrow"):
+        (folder / "runs" / place / "none" / "1" / "result.json").unlink()
+    plan = make_plan(study, folder)
+    running = run_plan(plan, LocalWorkers())
+    assert next(running).seed == 1
+    with pytest.raises(InputError, match="Another process"):
+        next(run_plan(plan, LocalWorkers()))
+    assert len(list(running)) == 1
+    assert make_plan(study, folder).tasks == ()
+
+
 def test_an_interrupted_cell_goes_on_to_the_same_weights(
     recordings: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,8 +282,6 @@ def test_an_interrupted_cell_goes_on_to_the_same_weights(
     study = small(recordings)
     plan = make_plan(study, tmp_path / "s")
     task = next(task for task in plan.tasks if task.method == "none" and task.seed == 0)
-
-    from distill.study_cell import distil
 
     def stopped(recipe: Any, folder: Path) -> Any:
         for number, event in enumerate(distil(recipe, folder)):
@@ -295,7 +315,7 @@ def test_multiply_accumulates_are_those_of_the_exported_graph(name: str) -> None
 
 def planted(study: Study, effect: float) -> list[RunResult]:
     """Results in which `output` is better by ``effect`` in `same`, and as good in `narrow`."""
-    results = []
+    results: list[RunResult] = []
     generator = torch.Generator().manual_seed(0)
     for cell in cells(study):
         better = effect if (cell.scenario, cell.method) == ("same", "output") else 0.0
@@ -452,17 +472,9 @@ def test_a_cluster_gives_what_one_process_gives(
         workers = ClusterWorkers(cluster.scheduler_address, folder)
         results = list(run_plan(make_plan(study, folder), workers))
     assert not [result.error for result in results if result.error]
-    alone = {(r.kind, r.method): r for r in recorded(small(recordings), finished) if r.seed == 0}
+    alone = first_weights(small(recordings), finished)
     for result in results:
-        if result.kind == "run":
-            assert result.weights_sha256 == load_weights(finished, result)
-    assert alone
-
-
-def load_weights(folder: Path, result: RunResult) -> str:
-    known = load_result(folder / "runs" / result.scenario / result.method / str(result.seed))
-    assert known is not None
-    return known.weights_sha256
+        assert result.weights_sha256 == alone[result.kind, result.scenario, result.method]
 
 
 @pytest.mark.slow
@@ -470,7 +482,8 @@ def test_ctrl_c_stops_the_workers_and_the_same_command_goes_on(
     recordings: Path, repository: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "small.yaml"
-    file.write_text(STUDY.replace("DATA", str(recordings)).replace("steps: 3", "steps: 40"))
+    longer = STUDY.replace("DATA", str(recordings)).replace("steps: 3", "steps: 12")
+    file.write_text(longer.replace("seeds: 1, ", "seeds: 0, identical: false, "))
     arguments = [sys.executable, "-m", "sordino", "study", str(file), "-o", str(tmp_path / "s")]
     process = subprocess.Popen(
         [*arguments, "--jobs", "2"],
