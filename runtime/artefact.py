@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
@@ -104,7 +105,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     An OSError names ``path``: of itself a full disk names nothing, and the temporary name would
     only puzzle.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Random: of a folder shared by machines or threads, a process number names more than one.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     try:
         temporary.write_bytes(content)
         os.replace(temporary, path)
