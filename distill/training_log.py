@@ -77,4 +77,4 @@ def _board(folder: Path, start: int) -> Any:
         raise InputError(
             "TensorBoard is not installed.", hint="pip install 'sordino[tensorboard]'"
         ) from error
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=start or None)
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1 if start else None)

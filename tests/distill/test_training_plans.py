@@ -19,7 +19,7 @@ from distill.objective import Guidance, Objective, Terms, phases, terms
 from distill.recipe import Training
 from distill.teachers import Teacher
 from distill.training import Progress, train
-from distill.training_log import LOG
+from distill.training_log import LOG, TrainingLog
 from distill.training_state import STATE
 from distill.unet import UNet
 from distill.views import TapShape, View
@@ -235,3 +235,18 @@ def test_tensorboard_gets_the_rows_of_the_log(tmp_path: Path) -> None:
     (point,) = events.Scalars("loss")
     assert point.step == 2
     assert f"{point.value:.5g}" == f"{float(log(tmp_path)[-1]['loss']):.5g}"
+
+
+def test_tensorboard_loses_no_step_to_an_interruption(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for start in (0, 3):  # interrupted behind step 4, of which nothing was saved
+        with TrainingLog(tmp_path, start, tensorboard=True) as written:
+            for step in range(start + 1, 5):
+                written.write(step, {"loss": 1.0})
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [point.step for point in events.Scalars("loss")] == [1, 2, 3, 4]
