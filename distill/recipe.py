@@ -275,6 +275,11 @@ def _explain(problem: ErrorDetails, source: str) -> InputError:
 
 
 def _unknown_method(name: str, where: str) -> InputError:
+    if name == "none":  # it is no method among others, and takes no option
+        return InputError(
+            f"{where}: `none` stands alone, without other methods and options.",
+            hint="Write `distillation: {method: none}`, or `methods: []`.",
+        )
     close = difflib.get_close_matches(name, NAMES, n=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(NAMES)}."
     return InputError(f"{where}: no method {name!r}.", hint=hint)

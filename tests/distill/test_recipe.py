@@ -133,6 +133,13 @@ def test_a_misspelt_method_is_named_with_a_suggestion() -> None:
     assert "similarity" in caught.value.hint
 
 
+@pytest.mark.parametrize("text", ["{methods: [{method: none}]}", "{method: none, weight: 0.1}"])
+def test_none_among_methods_says_how_to_ask_for_it(text: str) -> None:
+    with pytest.raises(InputError, match="stands alone") as caught:
+        parse_recipe(f"name: x\ndistillation: {text}", "my.yaml")
+    assert "{method: none}" in caught.value.hint
+
+
 def test_a_single_method_needs_no_list() -> None:
     text = "name: x\ndistillation: {method: hint, weight: 0.2, schedule: two-step}"
     single = parse_recipe(text, "a").distillation
