@@ -66,6 +66,7 @@ class Study(_Section):
     evaluation: Evaluation | None = None
     noise_floor: NoiseFloorPlan = NoiseFloorPlan()
     threads: PositiveInt = 1
+    device: Literal["cpu", "cuda"] = "cpu"
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -229,6 +230,11 @@ def cells(study: Study, source: str = "study") -> Iterator[Cell]:
     scenarios = study.scenarios if plan.scenarios is None else plan.scenarios
     for seed in study.seeds[: plan.seeds]:
         for scenario in scenarios:
+            if recipes[scenario, method].student.checkpoint is not None:
+                raise InputError(
+                    f"{source}: a student that starts from a checkpoint has no other start.",
+                    hint="Set noise_floor.seeds to 0, or let noise_floor name other scenarios.",
+                )
             recipe = _named(recipes[scenario, method], study, scenario, method, seed)
             yield Cell(scenario, method, seed, recipe, "initialisation")
     if plan.identical:

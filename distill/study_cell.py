@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from distill.corpus import FloatArray, open_corpus
 from distill.evaluation.material import Item, corpus_material, paired_material
 from distill.recipe import Evaluation, Recipe, resolve_network
 from distill.road import distil
-from distill.study import NOISY, TEACHER
+from distill.study import NOISY
 from distill.study_result import Kind, RunResult, save_result
 from distill.teachers import open_teacher
 from distill.training import enhance
@@ -69,6 +69,7 @@ class Task:
     metrics: tuple[str, ...]
     evaluation: Evaluation
     threads: int
+    device: str
 
     @property
     def trains(self) -> bool:
@@ -121,40 +122,46 @@ def _result(task: Task, **content: object) -> RunResult:
         "seed": task.seed,
         "key": task.key,
         "score_key": task.score_key,
-        "environment": environment(task.threads, task.metrics),
+        "environment": environment(task),
     }
     return RunResult.model_validate(described | content)
 
 
 def _train_and_score(task: Task) -> RunResult:
-    made: dict[str, object] = {}
-    if task.trains:
-        checkpoint, made = _trained(task)
-        network, contract = checkpoint.network, checkpoint.record.contract
-        denoise: Denoise = lambda noisy: enhance(network, contract, noisy)  # noqa: E731
-    elif task.method == TEACHER:
-        teacher = open_teacher(task.recipe.teacher, task.recipe.contract, "cpu", None)
-        denoise = teacher.denoise
-        made = {"parameters": teacher.parameters}
-        if task.recipe.teacher.checkpoint is not None:
-            made = described(load_checkpoint(task.recipe.teacher.checkpoint))
-    else:
-        denoise = lambda noisy: noisy  # noqa: E731
+    denoise, made = _denoiser(task)
     begun = time.perf_counter()
     items = held_out(task.recipe.data, task.evaluation)
     pairs = [(item.mixture.clean, denoise(item.mixture.noisy)) for item in items]
     scored = score_many(pairs, task.recipe.contract.sample_rate, metrics=task.metrics)
     fields = [column.field for column in columns_of(task.metrics)]
-    scores = {field: tuple(getattr(one, field) for one in scored) for field in fields}
     return _result(
         task,
         **made,
         utterances=tuple(item.name for item in items),
         snr_db=tuple(item.mixture.snr_db for item in items),
         noise=tuple(item.noise_type for item in items),
-        scores=scores,
+        scores={field: tuple(getattr(one, field) for one in scored) for field in fields},
         scoring_seconds=time.perf_counter() - begun,
     )
+
+
+def _denoiser(task: Task) -> tuple[Denoise, dict[str, object]]:
+    """What is to be scored, trained first where it must be, and what there is to say of it."""
+    if task.trains:
+        checkpoint, made = _trained(task)
+        network = checkpoint.network.to(task.device)
+        return partial(enhance, network, checkpoint.record.contract), made
+    if task.method == NOISY:
+        return _untouched, {}
+    source = task.recipe.teacher
+    teacher = open_teacher(source, task.recipe.contract, task.device, None)
+    if source.checkpoint is not None:
+        return teacher.denoise, described(load_checkpoint(source.checkpoint))
+    return teacher.denoise, {"parameters": teacher.parameters}
+
+
+def _untouched(noisy: FloatArray) -> FloatArray:
+    return noisy
 
 
 def _trained(task: Task) -> tuple[Checkpoint, dict[str, object]]:
@@ -165,7 +172,7 @@ def _trained(task: Task) -> tuple[Checkpoint, dict[str, object]]:
         start = _other_start(recipe, task.folder / "start")
         student = recipe.student.model_copy(update={"checkpoint": start})
         recipe = recipe.model_copy(update={"student": student})
-    for _ in distil(recipe, task.folder):
+    for _ in distil(recipe, task.folder, task.device):
         pass
     checkpoint = load_checkpoint(task.folder)
     return checkpoint, {
@@ -238,13 +245,15 @@ def held_out(data: str, evaluation: Evaluation) -> Sequence[Item]:
     return corpus_material(corpus, corpus.held_out, evaluation.items, evaluation.seconds, 0)
 
 
-def environment(threads: int, metrics: Sequence[str]) -> dict[str, str]:
+def environment(task: Task) -> dict[str, str]:
     """What else numbers may depend on."""
+    on_gpu = task.device == "cuda" and torch.cuda.is_available()
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),
         "processors": str(os.cpu_count()),
-        "threads": str(threads),
+        "threads": str(task.threads),
+        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
         **{package: version(package) for package in ("torch", "numpy", "scipy")},
-        **metric_versions(metrics),
+        **metric_versions(task.metrics),
     }

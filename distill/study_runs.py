@@ -182,6 +182,7 @@ class _Grid:
             metrics=self._study.metrics,
             evaluation=self._base.evaluation,
             threads=self._study.threads,
+            device=self._study.device,
         )
 
     def _start(self, recipe: Recipe) -> str:
@@ -232,6 +233,7 @@ class _Grid:
             metrics=self._study.metrics,
             evaluation=self._base.evaluation,
             threads=self._study.threads,
+            device=self._study.device,
         )
 
     def _score_key(self) -> str:

@@ -143,6 +143,7 @@ def test_merging_replaces_all_but_mappings() -> None:
         ({"metrics": ["haspi"]}, "audiogram"),
         ({"noise_floor": {"scenarios": ["y"]}}, "no scenario 'y'"),
         ({"base": "nothing"}, "nothing"),
+        ({"scenarios": {"same": {"student": {"checkpoint": "x"}}}}, "noise_floor.seeds"),
         ({"name": "../escape"}, "name"),
     ],
 )
@@ -235,10 +236,10 @@ def test_other_items_are_scored_without_training_again(
 def test_a_failing_cell_is_told_and_tried_again(
     recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(recipe: Any, folder: Path) -> Any:
+    def fails(recipe: Any, folder: Path, device: str) -> Any:
         if recipe.distillation.methods:
             raise RuntimeError("out of luck")
-        return distil(recipe, folder)
+        return distil(recipe, folder, device)
 
     study = small(recordings, scenarios={"same": None}, seeds=1, noise_floor={"seeds": 0})
     monkeypatch.setattr("distill.study_cell.distil", fails)
@@ -283,8 +284,8 @@ def test_an_interrupted_cell_goes_on_to_the_same_weights(
     plan = make_plan(study, tmp_path / "s")
     task = next(task for task in plan.tasks if task.method == "none" and task.seed == 0)
 
-    def stopped(recipe: Any, folder: Path) -> Any:
-        for number, event in enumerate(distil(recipe, folder)):
+    def stopped(recipe: Any, folder: Path, device: str) -> Any:
+        for number, event in enumerate(distil(recipe, folder, device)):
             if number == 1:
                 raise KeyboardInterrupt
             yield event
@@ -424,7 +425,7 @@ def test_a_failure_ends_in_status_1_with_the_report_written(
     shutil.rmtree(folder / "runs/narrow/output/1")
     file.write_text(STUDY.replace("DATA", str(recordings)))
 
-    def fails(recipe: Any, folder: Path) -> Any:
+    def fails(recipe: Any, folder: Path, device: str) -> Any:
         raise InputError("It broke.", hint="Mend it.")
 
     monkeypatch.setattr("distill.study_cell.distil", fails)
