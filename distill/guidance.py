@@ -9,10 +9,12 @@ from torch import nn
 
 from distill.methods import Alignment, build_alignment, wanted_taps
 from distill.objective import Guidance
+from distill.processes import world_size
 from distill.recipe import Recipe
 from distill.taps import tap_paths, tap_shapes
 from distill.teachers import Teacher
 from distill.views import TapShape
+from targets.errors import InputError
 
 Shapes = Callable[[Sequence[str]], Mapping[str, TapShape]]
 
@@ -38,10 +40,24 @@ def check_guidance(recipe: Recipe, student: nn.Module, teacher: nn.Module) -> No
     )
 
 
+def _check_items(recipe: Recipe) -> None:
+    """Raise InputError for methods that compare more items than are ever trained on at once."""
+    plan = recipe.student.training
+    items = plan.batch // (world_size() * plan.accumulate)
+    for settings in recipe.distillation.methods:
+        if items < settings.least_items:
+            raise InputError(
+                f"{settings.method} compares {settings.least_items} mixtures of a batch; "
+                f"each process and piece has {items}.",
+                hint="Raise `student.training.batch`, or choose another method.",
+            )
+
+
 def _align(
     recipe: Recipe, student: nn.Module, teacher_paths: list[str], teacher_shapes: Shapes
 ) -> tuple[Alignment, list[str], list[str]]:
     methods = recipe.distillation.methods
+    _check_items(recipe)
     own, taught = wanted_taps(methods, student, teacher_paths)
     shapes = tap_shapes(student, own, recipe.contract)
     with torch.random.fork_rng(devices=[]):

@@ -20,14 +20,14 @@ from distill.checkpoint import CheckpointRecord, load_checkpoint, save_checkpoin
 from distill.corpus import SAMPLE_RATE, Corpus, open_corpus
 from distill.evaluation import Candidate, Row, checkpoint_candidate, evaluate, report
 from distill.guidance import check_guidance, guide
-from distill.mixing import Mixer, Mixture, evaluation_items
+from distill.mixing import Mixer, MixSettings, Mixture, evaluation_items
 from distill.objective import Objective
 from distill.pairs import paired_items
-from distill.processes import Precision, is_first, launch, wait_for_all
+from distill.processes import Precision, is_first, launch, wait_for_all, world_size
 from distill.recipe import Recipe, Training, resolve_network
 from distill.recipe import Teacher as TeacherSource
 from distill.teachers import Teacher, cache_folder, open_teacher
-from distill.training import Progress, train
+from distill.training import Progress, share_of_batch, train
 from distill.training_state import STATE
 from distill.unet import UNet, UNetConfig
 from runtime.artefact import write_atomically
@@ -37,6 +37,9 @@ Role = Literal["teacher", "control", "student"]
 ROLES: tuple[Role, ...] = ("teacher", "control", "student")
 TEACHER = "Teacher"
 VALIDATION_SECONDS = 4.0
+# Added to the seed: where a corpus has no test split both draw from the same recordings, and
+# weights must not be chosen by the mixtures that they are reported on. ("vali")
+VALIDATION_SEED = 0x76616C69
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,9 @@ def _check_ahead(recipe: Recipe, corpus: Corpus, given: Teacher | None) -> None:
                 f"the contract {recipe.contract.bins}.",
                 hint="Give both the same number of bins.",
             )
+        share_of_batch(stage.training, world_size(), 0)
+        if stage.training.validate_every:
+            Mixer(corpus, "valid", MixSettings(), recipe.seed)
     if recipe.contract.sample_rate != SAMPLE_RATE:
         raise InputError(
             f"The contract's rate is {recipe.contract.sample_rate} Hz, corpora are read at "
@@ -187,7 +193,8 @@ def _run_stage(
 def _validation(recipe: Recipe, corpus: Corpus, plan: Training) -> list[Mixture]:
     if not plan.validate_every:
         return []
-    return evaluation_items(corpus, "valid", plan.validation_items, VALIDATION_SECONDS, recipe.seed)
+    count, seed = plan.validation_items, recipe.seed + VALIDATION_SEED
+    return evaluation_items(corpus, "valid", count, VALIDATION_SECONDS, seed)
 
 
 def _initialise(stage: _Stage, seed: int) -> UNet:

@@ -84,7 +84,7 @@ def train(
     cannot be divided among the processes.
     """
     fabric = launch(precision=plan.precision) if fabric is None else fabric
-    share = _share(plan, fabric)
+    share = share_of_batch(plan, fabric.world_size, fabric.global_rank)
     folder.mkdir(parents=True, exist_ok=True)
     run = Run(network, objective, plan, fabric)
     state = restore_state(folder / STATE, run_id, run.learner, run.optimiser, run.average)
@@ -241,17 +241,20 @@ class _Window:
         return passed
 
 
-def _share(plan: Training, fabric: Fabric) -> range:
-    """The rows of each batch that this process trains on."""
-    pieces = fabric.world_size * plan.accumulate
+def share_of_batch(plan: Training, processes: int, rank: int) -> range:
+    """The rows of each batch that the process ``rank`` of so many trains on.
+
+    Raises InputError where a batch cannot be divided.
+    """
+    pieces = processes * plan.accumulate
     if plan.batch % pieces:
         raise InputError(
-            f"A batch of {plan.batch} cannot be divided among {fabric.world_size} processes in "
+            f"A batch of {plan.batch} cannot be divided among {processes} processes in "
             f"{plan.accumulate} pieces each.",
             hint="Make `batch` a multiple of both.",
         )
-    rows = plan.batch // fabric.world_size
-    return range(fabric.global_rank * rows, (fabric.global_rank + 1) * rows)
+    rows = plan.batch // processes
+    return range(rank * rows, (rank + 1) * rows)
 
 
 def _phase(lengths: Sequence[int], step: int) -> tuple[int, int, int]:

@@ -30,13 +30,14 @@ class Relational(nn.Module):
         super().__init__()
         del pair  # any two shapes can be compared
         self.distance, self.angle = settings.distance, settings.angle
+        self.least_items = settings.least_items
 
     def forward(self, student: Tensor, teacher: Tensor, active: Tensor) -> Tensor:
         """Scalar from activations ``[batch, time, frequency, channels]``."""
-        least = 3 if self.angle else 2
-        if len(student) < least:
+        if len(student) < self.least_items:
             raise InputError(
-                f"relational compares {least} items of a batch, and this batch has {len(student)}.",
+                f"relational compares {self.least_items} items of a batch, and this batch has "
+                f"{len(student)}.",
                 hint="Give each process more mixtures a step, or set `angle: 0`.",
             )
         heard = active.amax(dim=1)

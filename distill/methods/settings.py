@@ -51,6 +51,11 @@ class TapPair(BaseModel):
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @property
+    def least_items(self) -> int:
+        """How many items of a batch the method compares with each other, at the least."""
+        return 1
+
 
 class Tapped(_Settings):
     """Of a method that compares activations; ``taps`` empty means its own default."""
@@ -84,6 +89,10 @@ class SimilaritySettings(Tapped):
     per_time: NonNegativeFloat = 0.5
     per_frequency: NonNegativeFloat = 0.5
 
+    @property
+    def least_items(self) -> int:
+        return 2
+
 
 class AttentionSettings(Tapped):
     """Attention transfer has no option of its own."""
@@ -106,6 +115,10 @@ class RelationalSettings(Tapped):
     weight: NonNegativeFloat = 0.05
     distance: NonNegativeFloat = 1.0
     angle: NonNegativeFloat = 2.0
+
+    @property
+    def least_items(self) -> int:
+        return 3 if self.angle else 2
 
 
 class SelectiveSettings(_Settings):

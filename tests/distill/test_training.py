@@ -190,6 +190,10 @@ def _named(text: str) -> str:
     return f"name: t\n{text}" if text[0] != "{" else "{name: t, " + text[1:]
 
 
+def _without_validation() -> Corpus:
+    return Corpus("not valid", [clip for clip in made_corpus().clips if clip.split != "valid"])
+
+
 def _two_voices() -> Corpus:
     return Corpus("two voices", [clip for clip in made_corpus(2).clips if clip.split == "train"])
 
@@ -205,16 +209,57 @@ def _two_voices() -> Corpus:
         ),
         ("contract: {sample_rate: 8000}", "8000 Hz"),
         ("data: two-voices", "valid split of two voices has no speech"),
+        (
+            "{data: not-valid, student: {training: {steps: 9, validate_every: 3}}}",
+            "valid split of not valid has no speech",
+        ),
+        (
+            "{distillation: {method: relational}, student: {training: {steps: 9, batch: 2}}}",
+            "relational compares 3 mixtures of a batch; each process and piece has 2",
+        ),
+        (
+            "{distillation: {method: similarity},"
+            " student: {training: {steps: 9, batch: 4, accumulate: 4}}}",
+            "similarity compares 2 mixtures of a batch; each process and piece has 1",
+        ),
     ],
 )
 def test_what_cannot_end_well_is_refused_before_any_training(
     text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    corpora = {"demo": made_corpus(), "two-voices": _two_voices()}
+    corpora = {
+        "demo": made_corpus(),
+        "two-voices": _two_voices(),
+        "not-valid": _without_validation(),
+    }
     monkeypatch.setattr("distill.road.open_corpus", lambda data: corpora[data])
     with pytest.raises(InputError, match=message):
         next(iter(distil(parse_recipe(_named(text), "test"), tmp_path / "run")))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_that_processes_cannot_divide_is_refused_before_any_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distill.road.world_size", lambda: 3)
+    fitting = recipe().teacher.model_copy(update={"training": Training(steps=2, batch=3)})
+    with pytest.raises(InputError, match="batch of 2 cannot be divided among 3 processes"):
+        next(iter(distil(recipe(teacher=fitting), tmp_path / "run")))
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_are_not_chosen_by_the_mixtures_of_the_table(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a corpus without a test split both are drawn from the validation split."""
+    corpus = Corpus("no test", [clip for clip in made_corpus().clips if clip.split != "test"])
+    assert corpus.held_out == "valid"
+    monkeypatch.setattr("distill.road.open_corpus", lambda _: corpus)
+    table = recipe().evaluation.model_copy(update={"items": 3, "seconds": road.VALIDATION_SECONDS})
+    reported = road.evaluation_mixtures(recipe(evaluation=table))
+    plan = Training(steps=2, validate_every=1, validation_items=3)
+    chosen_by = road._validation(recipe(), corpus, plan)
+    assert not any(np.array_equal(a.noisy, b.noisy) for a in reported for b in chosen_by)
 
 
 def test_a_teacher_that_heard_other_spectra_guides_nevertheless(tmp_path: Path) -> None:
