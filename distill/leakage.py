@@ -188,5 +188,8 @@ def _verdict(
         return Verdict(name, "unavailable", "; ".join(problems))
     if not corpora:
         return Verdict(name, "unknown", "nothing is recorded of what it was trained on")
+    if test.corpus is not None and corpora[0].fingerprint == test.corpus.fingerprint:
+        detail = f"the items are of the held-out split of its training data, {test.corpus.name}"
+        return Verdict(name, "passed", detail)
     names = ", ".join(corpus.name for corpus in corpora)
     return Verdict(name, "passed", f"no speaker or recording of {names} among the test sounds")

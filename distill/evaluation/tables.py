@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from distill.evaluation.material import Item
-from distill.evaluation.scoring import NOISY, Row
+from distill.evaluation.scoring import Row
 from distill.evaluation.statistics import (
     Estimate,
     Line,
@@ -22,7 +22,8 @@ from distill.evaluation.statistics import (
 from distill.leakage import Verdict
 from runtime.metrics import METRICS, Audiogram, Column, columns_of, metric_versions
 
-_NAME_WIDTH, _CELL_WIDTH = 34, 15  # of a column with its borders: how many fit the terminal
+# Widths of columns with their borders: how many of them fit a terminal.
+_NAME_WIDTH, _GROUP_WIDTH, _CELL_WIDTH = 30, 18, 18
 
 
 def tables(
@@ -39,20 +40,13 @@ def tables(
     ``width`` in characters: metrics that do not fit beside each other stand below each other.
     """
     columns = columns_of(rows[0].metrics)
-    sections = [
-        (f"Means over {_counted(len(items))}", overall(rows, how), False),
-        (f"Differences to {NOISY}", differences(rows, rows[0], how), True),
-    ]
+    yield from _means(f"Means over {_counted(len(items))}", overall(rows, how), columns, width)
+    yield from _differences(rows, rows[0], columns, width, how)
     if len(rows) > 2:
-        gains = differences(rows[1:], rows[1], how)
-        sections.append((f"Differences to {rows[1].name}", gains, True))
+        yield from _differences(rows[1:], rows[1], columns, width, how)
     if by != "none":
-        sections += [
-            (f"{section.group}, {_counted(section.items)}", section, False)
-            for section in by_group(rows, items, by, how)
-        ]
-    for title, section, difference in sections:
-        yield from _tables(title, section, columns, difference, width)
+        title = "By signal-to-noise ratio" if by == "snr" else "By type of noise"
+        yield from _groups(title, by_group(rows, items, by, how), columns, width)
     for note in _notes(rows, by, verdicts, audiogram, how):
         yield Text(note)
 
@@ -70,22 +64,54 @@ def cell(one: Estimate, digits: int, difference: bool) -> str:
     return f"{mean}\n{one.low:{sign}.{digits}f} … {one.high:{sign}.{digits}f}"
 
 
-def _tables(
-    title: str, section: Section, columns: Sequence[Column], difference: bool, width: int
+def _means(title: str, section: Section, columns: Sequence[Column], width: int) -> Iterator[Table]:
+    for table, shown in _empty(title, columns, width - _NAME_WIDTH, [""]):
+        for line in section.lines:
+            table.add_row(_label(line), *_cells(line, shown))
+        yield table
+
+
+def _differences(
+    rows: Sequence[Row], reference: Row, columns: Sequence[Column], width: int, how: Resampling
 ) -> Iterator[Table]:
-    at_once = max(1, (width - _NAME_WIDTH) // _CELL_WIDTH)
+    section = differences(rows, reference, how)
+    title = f"Differences to {reference.name}"
+    for table, shown in _empty(title, columns, width - _NAME_WIDTH, [""]):
+        for line in section.lines:
+            table.add_row(escape(line.name), *_cells(line, shown, difference=True))
+        yield table
+
+
+def _groups(
+    title: str, sections: Sequence[Section], columns: Sequence[Column], width: int
+) -> Iterator[Table]:
+    for table, shown in _empty(title, columns, width - _NAME_WIDTH - _GROUP_WIDTH, ["", ""]):
+        for section in sections:
+            table.add_section()
+            group = f"{escape(section.group)}\n{_counted(section.items)}"
+            for line in section.lines:
+                table.add_row(group, escape(line.name), *_cells(line, shown))
+                group = ""
+        yield table
+
+
+def _empty(
+    title: str, columns: Sequence[Column], room: int, names: Sequence[str]
+) -> Iterator[tuple[Table, Sequence[Column]]]:
+    """A table with its heads, or several below each other where not all columns have room."""
+    at_once = max(1, room // _CELL_WIDTH)
     for start in range(0, len(columns), at_once):
         shown = columns[start : start + at_once]
-        table = Table(title=escape(title) if not start else None, title_justify="left")
-        table.add_column("", overflow="fold")
+        table = Table(title=None if start else escape(title), title_justify="left")
+        for name in names:
+            table.add_column(name, overflow="fold")
         for column in shown:
             table.add_column(column.title, justify="right", no_wrap=True)
-        for line in section.lines:
-            table.add_row(
-                escape(line.name) if difference else _label(line),
-                *(cell(line.estimates[c.field], c.digits, difference) for c in shown),
-            )
-        yield table
+        yield table, shown
+
+
+def _cells(line: Line, columns: Sequence[Column], *, difference: bool = False) -> list[str]:
+    return [cell(line.estimates[column.field], column.digits, difference) for column in columns]
 
 
 def _counted(items: int) -> str:

@@ -131,7 +131,9 @@ def test_a_file_is_no_identity() -> None:
 
 def test_the_held_out_split_of_the_same_corpus_is_held_out() -> None:
     test = TestSet((sound(decode_clip(VOICES[0])),), CORPUS)
-    assert check_leakage([("m", [DATA])], test, [CORPUS])[0].state == "passed"
+    (verdict,) = check_leakage([("m", [DATA])], test, [CORPUS])
+    assert verdict.state == "passed"
+    assert "held-out split" in verdict.detail
 
 
 def test_what_could_not_be_compared_did_not_pass() -> None:
