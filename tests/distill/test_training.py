@@ -164,7 +164,11 @@ def test_a_teacher_is_opened_on_the_gpu_of_its_own_process(
     done: list[str] = []
 
     def noted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda *arguments: (done.append(name), call(*arguments))[1]
+        def noting(*arguments: Any) -> Any:
+            done.append(name)
+            return call(*arguments)
+
+        return noting
 
     for name in ("launch", "open_teacher"):
         monkeypatch.setattr(f"distill.road.{name}", noted(name, getattr(road, name)))
