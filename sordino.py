@@ -44,6 +44,7 @@ COMMANDS = {
     "budget": Place("export.budget_cli", "budget", "State a recipe's cost before training."),
     "distill": Place("distill.cli", "distill", "Train a teacher and distil a student."),
     "evaluate": Place("distill.evaluate_cli", "evaluate", "Score models on held-out mixtures."),
+    "prune": Place("export.prune_cli", "prune", "Cut a trained network down to a smaller one."),
     "study": Place("distill.study_cli", "study", "Compare methods over scenarios and seeds."),
     "export": Place("export.cli", "export", "Turn a student into verified model files."),
     "denoise": Place("runtime.cli", "denoise", "Clean a file or a live stream."),

@@ -89,7 +89,7 @@ def train_with_progress(
 
     from distill.corpus import open_corpus
     from distill.processes import is_first
-    from distill.road import distil
+    from distill.road import distil, lint_student
 
     torch.set_num_threads(threads or default_threads())
     torch.set_flush_denormal(True)
@@ -101,6 +101,8 @@ def train_with_progress(
         return chosen
     description = open_corpus(recipe.data).describe()
     click.echo(f"Recipe {recipe.name} on {chosen}. Data: {description}", err=True)
+    for finding in lint_student(recipe):
+        click.echo(f"Lint, {finding.severity}: {finding.layer}: {finding.message}", err=True)
     try:
         show_progress(events)
     except KeyboardInterrupt:

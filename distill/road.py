@@ -20,6 +20,7 @@ from distill.checkpoint import CheckpointRecord, load_checkpoint, save_checkpoin
 from distill.corpus import SAMPLE_RATE, Corpus, open_corpus
 from distill.evaluation import Candidate, Row, checkpoint_candidate, evaluate, report
 from distill.guidance import check_guidance, guide
+from distill.lint import Finding, lint
 from distill.mixing import Mixer, MixSettings, Mixture, evaluation_items
 from distill.objective import Objective
 from distill.pairs import paired_items
@@ -265,6 +266,11 @@ def _finished(path: Path, identity: str) -> bool:
     if not (path / "checkpoint.json").is_file():
         return False
     return load_checkpoint(path).record.provenance.get("run") == identity
+
+
+def lint_student(recipe: Recipe) -> list[Finding]:
+    """What about the student will not stream or not quantize, layer by layer."""
+    return lint(_initialise(_stages(recipe)[-1], recipe.seed))
 
 
 def evaluation_mixtures(recipe: Recipe) -> list[Mixture]:

@@ -338,6 +338,15 @@ def test_ctrl_c_during_training_says_how_to_go_on(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "teacher" / "checkpoint.json").is_file()
 
 
+def test_a_student_that_will_not_stream_is_announced(tmp_path: Path) -> None:
+    source = tmp_path / "recipe.yaml"
+    text = RECIPE.replace("STEPS", "1").replace("hidden: 6", "hidden: 6, bottleneck: bigru")
+    source.write_text(text + "distillation: {method: none}\n")
+    result = CliRunner().invoke(distill, [str(source), "-o", str(tmp_path / "run")])
+    assert result.exit_code == 0, result.output
+    assert "Lint, error: bottleneck" in result.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["no-such-recipe"], ["demo", "--data", "/no/such/data"], ["demo", "--pairs", "/no/pairs"]],
