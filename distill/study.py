@@ -54,13 +54,17 @@ class NoiseFloorPlan(_Section):
 
 
 class Study(_Section):
-    """Everything a study depends on; ``control`` is the method the others are compared with."""
+    """Everything a study depends on.
+
+    The methods are compared with ``control``, and with those in ``against`` in tables of their own.
+    """
 
     name: str = Field(pattern=NAME)
     base: str | dict[str, Any]
     scenarios: dict[str, dict[str, Any]]
     methods: dict[str, dict[str, Any]]
     control: str = "none"
+    against: tuple[str, ...] = ()
     seeds: tuple[NonNegativeInt, ...] = (0, 1, 2, 3, 4)
     metrics: tuple[str, ...] = BASIC
     evaluation: Evaluation | None = None
@@ -99,6 +103,10 @@ class Study(_Section):
             raise ValueError("a seed is listed twice")
         if self.control not in self.methods:
             raise ValueError(f"the control {self.control!r} is not among the methods")
+        if unknown := [name for name in self.against if name not in self.methods]:
+            raise ValueError(f"against: {unknown[0]!r} is not among the methods")
+        if self.control in self.against:
+            raise ValueError("against names the control, with which all are compared anyway")
         _check_names((*self.scenarios, *self.methods))
         if taken := [name for name in self.methods if name in REFERENCES]:
             raise ValueError(f"a method cannot be called {taken[0]!r}: a row of the table is")
@@ -212,7 +220,7 @@ def base_recipe(study: Study, source: str = "study") -> Recipe:
 
 
 def cells(study: Study, source: str = "study") -> Iterator[Cell]:
-    """Every run of the grid: all methods of a seed before the next seed, repeats at the end.
+    """Every run of the grid: all methods of a seed and its repeats before the next seed.
 
     A study that is stopped half-way so has whole seeds to compare. Raises InputError naming the
     scenario or method whose overrides make no recipe.
@@ -222,25 +230,26 @@ def cells(study: Study, source: str = "study") -> Iterator[Cell]:
         for scenario in study.scenarios
         for method in study.methods
     }
-    for seed in study.seeds:
+    plan = study.noise_floor
+    again = plan.method or study.control
+    places = tuple(study.scenarios) if plan.scenarios is None else plan.scenarios
+    for number, seed in enumerate(study.seeds):
         for (scenario, method), recipe in recipes.items():
             yield Cell(scenario, method, seed, _named(recipe, study, scenario, method, seed))
-    plan = study.noise_floor
-    method = plan.method or study.control
-    scenarios = study.scenarios if plan.scenarios is None else plan.scenarios
-    for seed in study.seeds[: plan.seeds]:
-        for scenario in scenarios:
-            if recipes[scenario, method].student.checkpoint is not None:
+        repeats: list[tuple[str, Kind]] = []
+        if number < plan.seeds:
+            repeats += [(scenario, "initialisation") for scenario in places]
+        if number == 0 and plan.identical:
+            repeats.append((next(iter(study.scenarios)), "identical"))
+        for scenario, kind in repeats:
+            recipe = recipes[scenario, again]
+            if kind == "initialisation" and recipe.student.checkpoint is not None:
                 raise InputError(
                     f"{source}: a student that starts from a checkpoint has no other start.",
                     hint="Set noise_floor.seeds to 0, or let noise_floor name other scenarios.",
                 )
-            recipe = _named(recipes[scenario, method], study, scenario, method, seed)
-            yield Cell(scenario, method, seed, recipe, "initialisation")
-    if plan.identical:
-        scenario, method, seed = next(iter(study.scenarios)), method, study.seeds[0]
-        recipe = _named(recipes[scenario, method], study, scenario, method, seed)
-        yield Cell(scenario, method, seed, recipe, "identical")
+            named = _named(recipe, study, scenario, again, seed)
+            yield Cell(scenario, again, seed, named, kind)
 
 
 def _named(recipe: Recipe, study: Study, scenario: str, method: str, seed: int) -> Recipe:

@@ -36,9 +36,10 @@ class CellFigures:
 
 @dataclass(frozen=True)
 class MetricFindings:
-    """One metric, by its field in the scores: noise floor and every comparison."""
+    """One metric, by its field in the scores: noise floor and the comparisons with ``control``."""
 
     metric: str
+    control: str
     title: str
     digits: int
     floor: NoiseFloor | None
@@ -55,12 +56,16 @@ class Determinism:
 
 @dataclass(frozen=True)
 class Findings:
-    """All that a report says; ``missing`` counts cells of the grid without a result."""
+    """All that a report says; ``missing`` counts cells of the grid without a result.
+
+    ``metrics`` compare with the control, ``further`` with the other methods that the study names.
+    """
 
     study: Study
     references: list[RunResult]
     cells: list[CellFigures]
     metrics: list[MetricFindings]
+    further: list[MetricFindings]
     determinism: Determinism
     failed: list[RunResult]
     missing: int
@@ -76,7 +81,14 @@ def find(study: Study, results: Sequence[RunResult], failed: Sequence[RunResult]
         for column in columns_of(study.metrics)
         if any(run.mean(column.field) is not None for run in runs.values())
     ]
-    found = [_metric(study, column, results, runs) for column in columns]
+    differences = {
+        column.field: _repeat_differences(column.field, results, runs) for column in columns
+    }
+    found, *further = (
+        [_metric(study, control, column, differences[column.field], runs) for column in columns]
+        for control in (study.control, *study.against)
+    )
+    all_found = [*found, *(metric for metrics in further for metric in metrics)]
     wanted = len(study.scenarios) * len(study.methods) * len(study.seeds)
     environments: list[dict[str, str]] = []
     for result in results:
@@ -87,11 +99,12 @@ def find(study: Study, results: Sequence[RunResult], failed: Sequence[RunResult]
         references=[result for result in results if result.kind == "reference"],
         cells=_cells(study, [column.field for column in columns], runs),
         metrics=found,
+        further=all_found[len(found) :],
         determinism=_determinism(results, runs),
         failed=list(failed),
         missing=wanted - len(runs),
         environments=environments,
-        sentences=[sentence for metric in found for sentence in _sentences(study, metric)],
+        sentences=[sentence for metric in all_found for sentence in _sentences(study, metric)],
     )
 
 
@@ -122,25 +135,24 @@ def _cells(study: Study, metrics: Sequence[str], runs: Runs) -> list[CellFigures
 
 
 def _metric(
-    study: Study, column: Column, results: Sequence[RunResult], runs: Runs
+    study: Study, control: str, column: Column, differences: Sequence[float], runs: Runs
 ) -> MetricFindings:
-    metric = column.field
-    differences = _repeat_differences(metric, results, runs)
-    floor = noise_floor(differences, len(study.seeds))
+    """``differences`` are those of repeated runs, for the noise floor."""
+    others = [method for method in study.methods if method != control]
+    if control != study.control:  # their difference is in the table of the control
+        others.remove(study.control)
     compared: dict[tuple[str, str], Comparison] = {}
     for scenario in study.scenarios:
-        for method in study.methods:
-            if method == study.control:
-                continue
-            pair = _paired(study, metric, runs, scenario, method)
+        for method in others:
+            pair = _paired(study, column.field, runs, scenario, (method, control))
             if pair is None:
                 continue
-            limit = noise_floor(differences, len(pair[0]))
-            comparison = compare(*pair, limit)
+            comparison = compare(*pair, noise_floor(differences, len(pair[0])))
             if comparison is not None:
                 compared[scenario, method] = comparison
     corrected = dict(zip(compared, correct(list(compared.values())), strict=True))
-    return MetricFindings(metric, column.title, column.digits, floor, corrected)
+    floor = noise_floor(differences, len(study.seeds))
+    return MetricFindings(column.field, control, column.title, column.digits, floor, corrected)
 
 
 def _repeat_differences(metric: str, results: Sequence[RunResult], runs: Runs) -> list[float]:
@@ -157,22 +169,20 @@ def _repeat_differences(metric: str, results: Sequence[RunResult], runs: Runs) -
 
 
 def _paired(
-    study: Study, metric: str, runs: Runs, scenario: str, method: str
+    study: Study, metric: str, runs: Runs, scenario: str, methods: tuple[str, str]
 ) -> tuple[Array, Array] | None:
-    """Scores ``[seeds, utterances]`` of method and control, over the seeds that both have."""
+    """Scores ``[seeds, utterances]`` of two methods, over the seeds that both have."""
     rows: list[tuple[Sequence[float | None], Sequence[float | None]]] = []
     for seed in study.seeds:
-        one, other = runs.get((scenario, method, seed)), runs.get((scenario, study.control, seed))
+        one, other = (runs.get((scenario, method, seed)) for method in methods)
         if one is None or other is None:
             continue
         if one.utterances == other.utterances and one.scores.get(metric):
             rows.append((one.scores[metric], other.scores[metric]))
     if not rows:
         return None
-    method_scores, control_scores = (
-        np.array([row[side] for row in rows], dtype=np.float64) for side in (0, 1)
-    )
-    return method_scores, control_scores
+    of_one, of_other = (np.array([row[side] for row in rows], dtype=np.float64) for side in (0, 1))
+    return of_one, of_other
 
 
 def _determinism(results: Sequence[RunResult], runs: Runs) -> Determinism:
@@ -201,8 +211,9 @@ def _sentences(study: Study, findings: MetricFindings) -> list[str]:
             where = [scenario for scenario, said in verdicts.items() if said == verdict]
             if not where:
                 continue
-            than = f"{verdict} than {study.control}" if verdict in ("better", "worse") else verdict
-            parts.append(f"{than} in {len(where)} of {len(verdicts)} ({', '.join(where)})")
+            told = f"{verdict} {'from' if verdict == 'not distinguishable' else 'than'}"
+            count = f"{len(where)} of {len(verdicts)} ({', '.join(where)})"
+            parts.append(f"{told} {findings.control} in {count}")
         sentences.append(f"{findings.title}: {method} is {', '.join(parts)}.")
     return sentences
 

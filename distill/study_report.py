@@ -50,7 +50,8 @@ def report_content(findings: Findings, source: str) -> dict[str, Any]:
         "study": study,
         "source": source,
         "sentences": findings.sentences,
-        "metrics": [_metric(findings, metric) for metric in findings.metrics],
+        "metrics": [_metric(metric) for metric in findings.metrics],
+        "further": [_metric(metric) for metric in findings.further],
         "cells": [
             {
                 "scenario": cell.scenario,
@@ -94,11 +95,12 @@ def report_content(findings: Findings, source: str) -> dict[str, Any]:
     }
 
 
-def _metric(findings: Findings, metric: MetricFindings) -> dict[str, Any]:
+def _metric(metric: MetricFindings) -> dict[str, Any]:
     digits = metric.digits + 1
     floor = metric.floor
     return {
         "title": metric.title,
+        "control": metric.control,
         "floor": None
         if floor is None
         else {
@@ -144,11 +146,12 @@ def _utterances(findings: Findings) -> int:
 
 
 def _smallest(findings: Findings) -> str:
-    """The least p that flipping signs of the seeds can give."""
+    """The least p that flipping signs of so many seeds can give, as half a sentence."""
     for metric in findings.metrics:
         for comparison in metric.comparisons.values():
             if comparison.smallest_sign_p is not None:
-                return f"{comparison.smallest_sign_p:.4g}"
+                least = f"{comparison.smallest_sign_p:.4g}"
+                return f"with {comparison.seeds} seeds it cannot be less than {least}"
     return ""
 
 
@@ -219,15 +222,17 @@ def summary(study: Study, findings: Findings) -> dict[str, Any]:
             }
             for cell in findings.cells
         ],
-        "metrics": {
-            metric.metric: {
+        "metrics": [
+            {
+                "metric": metric.metric,
+                "control": metric.control,
                 "noise_floor": None if metric.floor is None else vars(metric.floor),
                 "comparisons": [
                     {"scenario": scenario, "method": method, **vars(comparison)}
                     for (scenario, method), comparison in metric.comparisons.items()
                 ],
             }
-            for metric in findings.metrics
-        },
+            for metric in (*findings.metrics, *findings.further)
+        ],
         "reading": findings.sentences,
     }
