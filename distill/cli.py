@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder [runs/NAME].")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option("--threads", type=click.IntRange(min=1), help="Processor threads [all cores].")
-@click.option("--seed", type=click.IntRange(min=0), help="Overrides the recipe's seed.")
+@click.option(
+    "--seed", type=click.IntRange(min=0, max=(1 << 32) - 1), help="Overrides the recipe's seed."
+)
 @click.option("--tensorboard", is_flag=True, help="Also log to RUN/NETWORK/tensorboard.")
 @click.option("--json", "as_json", is_flag=True, help="Print the closing table as JSON.")
 def distill(

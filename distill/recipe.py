@@ -156,7 +156,7 @@ class Recipe(_Section):
     distillation: Distillation = Distillation()
     control: bool = True
     evaluation: Evaluation = Evaluation()
-    seed: NonNegativeInt = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0  # one word of numpy's SeedSequence
 
     @property
     def training_sha256(self) -> str:

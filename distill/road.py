@@ -85,6 +85,8 @@ def distil(
     for stage in _stages(recipe):
         path = folder / stage.role
         if _finished(path, identity):
+            if is_first():
+                (path / STATE).unlink(missing_ok=True)  # a kill may have come just before this
             yield StageProgress(stage.role, stage.title, None, skipped=True)
         else:
             network = _initialise(stage, recipe.seed)

@@ -57,6 +57,7 @@ def test_an_unknown_key_is_named_with_a_suggestion(text: str, key: str, hint: st
         "name: x\nstudent: {network: enormous}",
         "name: x\nteacher: {training: {steps: -3}}",
         "name: x\nseed: -1",
+        "name: x\nseed: 4294967296",
         "a: b: c",
         "!!python/object/apply:os.getpid []",
         "name: x\nstudent: {network: {bins: 250}}",
