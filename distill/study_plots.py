@@ -21,6 +21,8 @@ PANEL = (4.2, 3.4)  # inches
 def quality_against_work(findings: Findings) -> str:
     """Mean score ± standard deviation over seeds against multiply-accumulates per second."""
 
+    from matplotlib.ticker import LogFormatter
+
     def panel(metric: MetricFindings, axes: Axes) -> None:
         for number, method in enumerate(findings.study.methods):
             cells = [
@@ -44,6 +46,8 @@ def quality_against_work(findings: Findings) -> str:
         if noisy is not None:
             axes.axhline(noisy, color="grey", linestyle=":", label="noisy")
         axes.set_xscale("log")
+        for formatted in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            formatted(LogFormatter(labelOnlyBase=False, minor_thresholds=(2.0, 0.5)))
         axes.set_xlabel("MMAC/s")
         axes.set_ylabel(metric.title)
         axes.legend(fontsize="x-small")
@@ -54,9 +58,11 @@ def quality_against_work(findings: Findings) -> str:
 def differences(findings: Findings) -> str:
     """Method minus control with its 95 % t interval over seeds; the noise floor is shaded."""
 
+    from matplotlib.ticker import MaxNLocator
+
     def panel(metric: MetricFindings, axes: Axes) -> None:
         places = list(metric.comparisons)
-        methods = [name for name in findings.study.methods if name != findings.study.control]
+        methods = list(findings.study.methods)
         limits = [c.floor for c in metric.comparisons.values() if c.floor is not None]
         if limits:
             axes.axvspan(-max(limits), max(limits), color="0.9", label="noise floor")
@@ -71,6 +77,7 @@ def differences(findings: Findings) -> str:
         axes.axvline(0.0, color="grey", linewidth=0.8)
         axes.set_yticks(range(len(places)), [f"{s} · {m}" for s, m in places], fontsize="x-small")
         axes.invert_yaxis()
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(f"{metric.title}: difference from {findings.study.control}")
 
     return _drawn([partial(panel, metric) for metric in findings.metrics])
