@@ -271,7 +271,8 @@ def open_corpus(data: str | Path | None, *, cache_bytes: int = DEFAULT_CACHE_BYT
 
         listing = find_listing(path)
     status = listing.stat()
-    return _listed_corpus(listing.resolve(), status.st_mtime_ns, status.st_size, cache_bytes)
+    identity = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+    return _listed_corpus(listing, identity, cache_bytes)
 
 
 @lru_cache(maxsize=1)
@@ -282,13 +283,16 @@ def _demo_corpus(cache_bytes: int) -> Corpus:
 
 
 @lru_cache(maxsize=1)
-def _listed_corpus(listing: Path, changed: int, size: int, cache_bytes: int) -> Corpus:
-    """``changed`` and ``size`` are those of the listing: another file is another corpus."""
+def _listed_corpus(listing: Path, identity: tuple[int, ...], cache_bytes: int) -> Corpus:
+    """``identity`` is that of the listing's file: another or a changed file is another corpus.
+
+    The path stays as it was given, for messages.
+    """
     if listing.suffix != ".csv":
         from distill.manifest import manifest_clips
 
         return Corpus(listing.stem, manifest_clips(listing), cache_bytes=cache_bytes)
     from distill.prepared import prepared_clips
 
-    name = "/".join(listing.parts[-3:-1])
+    name = "/".join(listing.resolve().parts[-3:-1])
     return Corpus(name, prepared_clips(listing), cache_bytes=cache_bytes)

@@ -34,6 +34,7 @@ from runtime.contract import ContractField, StftContract
 from targets.errors import InputError
 
 DEFAULT = "demo"
+EXPLAINED = "The manual explains every key: docs/distill.md."
 
 
 class _Section(BaseModel):
@@ -265,8 +266,9 @@ def _explain(problem: ErrorDetails, source: str) -> InputError:
     if problem["type"] == "union_tag_invalid":
         return _unknown_method(str(problem["ctx"]["tag"]), f"{source}: {where}")
     if problem["type"] != "extra_forbidden":
-        known = f" Presets: {', '.join(sorted(PRESETS))}." if "network" in where else ""
-        return InputError(f"{source}: {where or 'recipe'}: {problem['msg']}.", hint=known.strip())
+        known = f"Presets: {', '.join(sorted(PRESETS))}." if "network" in where else EXPLAINED
+        said = problem["msg"].removeprefix("Value error, ")
+        return InputError(f"{source}: {where or 'recipe'}: {said}.", hint=known)
     known_keys = _keys_at(Recipe, path[:-1])
     key = path[-1]
     close = difflib.get_close_matches(key, known_keys, n=1)

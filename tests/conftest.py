@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before anything imports torch or numpy: thread-pools that outnumber the cores wait for each other.
@@ -26,3 +28,12 @@ def shared_data() -> Path:
     if not (folder / "train" / "manifest.csv").is_file():
         pytest.skip(f"no recordings at {folder}: name their folder in SORDINO_DATA")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _denormals() -> Iterator[None]:
+    """Commands flush denormals to zero for speed; the test after one must not notice."""
+    yield
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_flush_denormal(False)

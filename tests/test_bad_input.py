@@ -202,6 +202,39 @@ TRAINING = [
         "Something else is there already: noisy.wav."),
 ]  # fmt: skip
 
+
+def write(name: str, text: str) -> Callable[[], object]:
+    return lambda: Path(name).write_text(text)
+
+
+JUDGING = [
+    Row("misspelt method", "distill my.yaml -o out", 2,
+        "my.yaml: distillation.methods.0: no method 'cosine'.",
+        write("my.yaml", "name: x\ndistillation: {method: cosine}\n")),
+    Row("a tap that is not there", "distill my.yaml -o out", 2,
+        "The student has nothing named 'encoder.9' to tap.",
+        write("my.yaml", f"{RECIPE}distillation: {{method: hint, taps: [encoder.9]}}\n")),
+    Row("no such contract", "distill my.yaml -o out", 2,
+        "my.yaml: contract: there is no contract 'telephone'; did you mean 'phone'? "
+        "presets: phone, mcu, hearing-aid.",
+        write("my.yaml", "name: x\ncontract: telephone\n")),
+    Row("rooms without rooms", "distill my.yaml -o out", 2,
+        "my.yaml: mixing: reverb_probability needs rir_folder or rooms.",
+        write("my.yaml", "name: x\nmixing: {reverb_probability: 0.5}\n")),
+    Row("no such ONNX teacher", "distill my.yaml -o out", 2, "No ONNX file at gone.onnx.",
+        write("my.yaml", RECIPE.replace("teacher:", "teacher:\n  onnx: {model: gone.onnx}"))),
+    Row("no such study", "study nothing", 2,
+        "No study 'nothing': neither a file nor a built-in one."),
+    Row("unknown key of a study", "study my.yaml", 2, "my.yaml: unknown key 'methds'.",
+        write("my.yaml", "name: s\nbase: demo\nscenarios: {a: }\nmethds: {none: }\n")),
+    Row("no recipe to budget", "budget nothing", 2,
+        "No recipe 'nothing': neither a file nor a built-in one."),
+    Row("no network to prune", "prune out --keep 0.5 -o pruned", 2,
+        "No checkpoint in out (weights.safetensors and checkpoint.json are needed)."),
+    Row("no pairs to evaluate on", f"evaluate {MODEL} --pairs speech", 2, "No pairs in speech."),
+    Row("unknown metric", f"evaluate {MODEL} --metrics pesk", 2, "There is no metric 'pesk'."),
+]  # fmt: skip
+
 USAGE = [
     Row("unknown command", "exprot", 2, "No such command 'exprot'. Did you mean 'export'?"),
     Row("unknown option", "export --traget x", 2,
@@ -215,7 +248,9 @@ def manual(repository: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "row", [*AUDIO, *MODELS, *TRAINING, *USAGE], ids=lambda row: row.situation.replace(" ", "-")
+    "row",
+    [*AUDIO, *MODELS, *TRAINING, *JUDGING, *USAGE],
+    ids=lambda row: row.situation.replace(" ", "-"),
 )
 def test_a_mistake_is_one_sentence_and_one_status(
     place: Path, capfd: pytest.CaptureFixture[str], manual: str, row: Row
@@ -229,7 +264,7 @@ def test_a_mistake_is_one_sentence_and_one_status(
     assert out == ""
     assert f"Error: {row.sentence}\n" in err
     assert "Traceback" not in err
-    assert row in USAGE or "\nHint: " in err or "Value" in err or "Input should" in err
+    assert row in USAGE or "\nHint: " in err
     assert contents(place) == before
     assert f"`{row.sentence}`" in manual
 
@@ -285,7 +320,9 @@ def test_ctrl_c_during_training_keeps_what_is_done(
     place: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("distill.training._save", press_ctrl_c)  # at the last step of the teacher
+        patch.setattr(
+            "distill.training.save_state", press_ctrl_c
+        )  # at the last step of the teacher
         assert sordino.main(["distill", "my.yaml", "-o", "run", "--threads", "1"]) == 130
     err = capfd.readouterr().err
     assert err.endswith(
@@ -293,7 +330,7 @@ def test_ctrl_c_during_training_keeps_what_is_done(
         "Error: Stopped before the end.\n"
     )
     assert "Traceback" not in err
-    assert [p.name for p in Path("run").rglob("*") if p.is_file()] == ["recipe.json"]
+    assert [p.name for p in Path("run").rglob("*") if p.is_file()] == ["recipe.json", "log.csv"]
     assert sordino.main(["distill", "my.yaml", "-o", "run", "--threads", "1"]) == 0
     assert Path("run/student/weights.safetensors").is_file()
 
@@ -366,7 +403,7 @@ UNWRITABLE = [
     Row("full: pack folder", f"{PACK} -o full/pack", 2,
         "No space is left on the device: full/pack."),
     Row("full: distill", f"{TRAIN} -o full/run", 2,
-        "No space is left on the device: full/run/teacher/training.safetensors."),
+        "No space is left on the device: full/run/teacher/log.csv."),
 ]  # fmt: skip
 RESUMABLE = ["full/run/recipe.json"]  # says whose run the folder is
 
