@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 
 from distill.evaluate_cli import evaluate
 from distill.fingerprint_cache import decode_clip
+from distill.levels import active_power, mean_power
 from distill.manifest import manifest_clips, scan
-from distill.mixing import active_power, mean_power
 from runtime.metrics import si_sdr
 from targets.errors import GateUnavailable, InputError
 from tests.distill.pairs import MIXTURES, write_pairs
