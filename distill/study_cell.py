@@ -6,6 +6,7 @@ import csv
 import os
 import platform
 import shutil
+import sys
 import threading
 import time
 import traceback
@@ -83,7 +84,7 @@ def run_task(task: Task) -> RunResult:
     A run that was interrupted goes on from its last saved step; one whose key has changed starts
     afresh, and one whose weights are there is only scored.
     """
-    with _one_at_a_time, _threads(task.threads):
+    with _one_at_a_time, _arithmetic(task.threads):
         try:
             result = _train_and_score(task)
         except SordinoError as error:
@@ -97,15 +98,17 @@ def run_task(task: Task) -> RunResult:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """The same number of torch threads wherever a task runs: sums depend on it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
+def _arithmetic(threads: int) -> Iterator[None]:
+    """The same number of torch threads wherever a task runs, as sums depend on it; and no
+    denormal numbers, which are slow."""
+    before, flushed = torch.get_num_threads(), sys.float_info.min / 2.0 == 0.0
+    torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        torch.set_flush_denormal(flushed)
 
 
 def _failed(task: Task, error: str) -> RunResult:

@@ -115,7 +115,7 @@ def table_of(results: Sequence[RunResult], metrics: Sequence[str]) -> pa.Table:
         columns[metric] = pa.array(scores, pa.list_(pa.float64()))
     for name, kind in _LISTS.items():
         columns[name] = pa.array([getattr(result, name) for result in results], pa.list_(kind))
-    environments = [json.dumps(result.environment, sort_keys=True) for result in results]
+    environments = [json.dumps(result.environment) for result in results]
     columns["environment"] = pa.array(environments, pa.string())
     return pa.table(columns)
 

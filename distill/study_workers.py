@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+import warnings
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,8 @@ class LocalWorkers:
             parallel = Parallel(
                 n_jobs=self.jobs, return_as="generator_unordered", pre_dispatch=self.jobs
             )
+            # Of no concern: a process that has grown is replaced after its task.
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
             try:
                 yield from parallel(delayed(function)(task) for task in tasks)
             except TerminatedWorkerError as error:

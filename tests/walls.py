@@ -19,6 +19,7 @@ _DISTILL = (
     _RUNTIME
     | _RUNTIME_OPTIONAL
     | {"lightning_fabric", "onnx", "pyroomacoustics", "safetensors", "scipy", "torch", "yaml"}
+    | {"distributed", "jinja2", "joblib", "matplotlib", "pyarrow"}  # studies
 )
 _EXPORT = _DISTILL | {"flatbuffers", "ml_dtypes", "onnxscript", "onnxsim", "tensorflow"}
 

@@ -257,6 +257,16 @@ def test_a_failing_cell_is_told_and_tried_again(
     assert not (tmp_path / "s/runs/same/output/0/error.txt").exists()
 
 
+def test_a_task_leaves_the_arithmetic_of_its_process_as_it_was(
+    recordings: Path, tmp_path: Path
+) -> None:
+    threads = torch.get_num_threads()
+    plan = make_plan(small(recordings, threads=threads + 1), tmp_path / "s")
+    run_task(plan.tasks[0])
+    assert torch.get_num_threads() == threads
+    assert sys.float_info.min / 2.0 > 0.0
+
+
 def test_the_folder_of_another_study_is_refused(recordings: Path, finished: Path) -> None:
     with pytest.raises(InputError, match="holds the study small"):
         make_plan(small(recordings, name="other"), finished)
