@@ -92,7 +92,7 @@ def random_state() -> str:
 def test_hearing_indices_fall_with_noise_and_repeat() -> None:
     clean, noisy = SHORT, SHORT_NOISY
     listener = STANDARD["N2"]
-    state = np.random.get_state(legacy=False)["state"]["key"].tobytes()
+    state = random_state()
     for index in (haspi, hasqi):
         best, worse = index(clean, clean, listener), index(clean, noisy, listener)
         assert best is not None
