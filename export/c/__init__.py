@@ -1,0 +1,1 @@
+"""Plain C99 from a TFLite file: a static memory plan, constant tables and one call per operator."""

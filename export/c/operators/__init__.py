@@ -1,0 +1,1 @@
+"""TFLite's operators, one function each: ``(model, operator) -> Lowered``."""
