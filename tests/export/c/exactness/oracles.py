@@ -1,0 +1,56 @@
+"""What the interpreters compute for the cases of one file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from runtime.engines.quiet import captured_stderr
+from tests.export.c.exactness.files import Array, Case, file_of
+
+SPARE_ARENA = 1 << 20
+
+
+def tflm(cases: Sequence[Case]) -> list[tuple[Array, ...]]:
+    """The outputs of each case in TFLM's interpreter."""
+    from tflite_micro import runtime
+
+    content = file_of(cases)
+    values = sum(
+        int(np.prod(value.shape)) * 8
+        for case in cases
+        for value in (*case.inputs, *case.outputs)
+        if value is not None
+    )
+    arena = SPARE_ARENA + 2 * len(content) + 4 * values
+    interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena)
+    for index, feed in enumerate(feed for case in cases for feed in case.feeds):
+        interpreter.set_input(feed, index)
+    interpreter.invoke()
+    results, index = [], 0
+    for case in cases:
+        outputs = [interpreter.get_output(index + k) for k in range(len(case.outputs))]
+        index += len(outputs)
+        results.append(tuple(outputs))
+    return results
+
+
+def litert_reference(cases: Sequence[Case]) -> list[tuple[Array, ...]]:
+    """The outputs of each case in LiteRT's reference kernels."""
+    content = file_of(cases)
+    with captured_stderr():
+        interpreter = Interpreter(
+            model_content=content,
+            num_threads=1,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+        )
+        interpreter.allocate_tensors()
+    indices = iter(details["index"] for details in interpreter.get_input_details())
+    for case in cases:
+        for feed in case.feeds:
+            interpreter.set_tensor(next(indices), feed)
+    interpreter.invoke()
+    found = iter(details["index"] for details in interpreter.get_output_details())
+    return [tuple(interpreter.get_tensor(next(found)) for _ in case.outputs) for case in cases]
