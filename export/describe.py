@@ -77,7 +77,7 @@ def _spec(tensor: Tensor, emitted: Emitted) -> TensorSpec:
     return TensorSpec(
         name=tensor.name,
         shape=tensor.shape,
-        dtype="int8",
+        dtype=affine.precision,
         scale=affine.scale,
         zero_point=affine.zero_point,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from export.step_graph import Concat, Conv2d, Elementwise, Operator, Reshape, StepGraph, Tensor
+from export.step_graph import Reshape, StepGraph, Tensor, sources
 
 ALIGNMENT = 16  # bytes, of every activation, as TFLM's planner aligns them
 BIAS_BYTES = 4  # int32, as float32
@@ -17,9 +17,9 @@ def state_values(graph: StepGraph) -> int:
 
 def weight_bytes(graph: StepGraph, bytes_per_weight: int) -> int:
     """Weights and biases; scales and the structure of a file are not counted."""
-    convs = [operator for operator in graph.operators if isinstance(operator, Conv2d)]
-    weights = sum(int(conv.weight.size) for conv in convs)
-    return weights * bytes_per_weight + BIAS_BYTES * sum(int(conv.bias.size) for conv in convs)
+    weights = sum(int(operator.weight.size) for operator in graph.weighted)
+    biases = sum(int(operator.bias.size) for operator in graph.weighted)
+    return weights * bytes_per_weight + BIAS_BYTES * biases
 
 
 def activation_peak(graph: StepGraph, bytes_per_value: int) -> int:
@@ -51,17 +51,6 @@ def activation_peak(graph: StepGraph, bytes_per_value: int) -> int:
     return max(
         sum(size[name] for name in size if first[name] <= at <= last[name]) for at in moments
     )
-
-
-def sources(operator: Operator) -> tuple[Tensor, ...]:
-    """The activations an operator reads."""
-    match operator:
-        case Concat():
-            return operator.inputs
-        case Elementwise():
-            return operator.left, operator.right
-        case _:
-            return (operator.input,)
 
 
 def _owners(graph: StepGraph) -> dict[str, str]:

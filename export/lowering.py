@@ -25,9 +25,9 @@ from export.step_graph import (
     Operator,
     Reshape,
     Shape,
+    Slice,
     State,
     StepGraph,
-    Tail,
     Tensor,
     Transpose,
     Weights,
@@ -70,7 +70,13 @@ def lower(network: UNet) -> StepGraph:
     else:
         mask = builder.activation(bounded, "bands/mask", value)
         mask = _mixed(builder, "mask", mask, _array(network.bands.to_bins))
-    return StepGraph(features, mask, tuple(builder.states), tuple(builder.operators))
+    return StepGraph(
+        features,
+        mask,
+        tuple(builder.states),
+        tuple(builder.operators),
+        bounded=frozenset(builder.bounded),
+    )
 
 
 @dataclass
@@ -79,6 +85,7 @@ class _Builder:
 
     operators: list[Operator] = field(default_factory=list)
     states: list[State] = field(default_factory=list)
+    bounded: set[str] = field(default_factory=set)
 
     def conv(
         self,
@@ -100,7 +107,7 @@ class _Builder:
         weight, bias = _folded(layer.conv, layer.norm)
         output = Tensor(name, (1, 1, 1, len(weight)))
         self.operators.append(
-            Conv2d(output, window, weight, bias, (1, 1), "relu", "valid", layer.dilation)
+            Conv2d(output, window, weight, bias, (1, 1), "relu", "valid", (layer.dilation, 1))
         )
         return output
 
@@ -141,7 +148,7 @@ class _Builder:
         following = source
         if history > 1:
             following = Tensor(f"{name}_out", past.shape)
-            self.operators.append(Tail(following, joined))
+            self.operators.append(Slice(following, joined, (0, 1, 0, 0)))
         self.states.append(State(name, past, following))
         return joined
 
@@ -229,6 +236,7 @@ def _lower_gru(builder: _Builder, bottleneck: GruBottleneck, entry: Tensor) -> T
     carried = builder.elementwise("mul", "gru/carried", update, change)
     latent = builder.elementwise("add", "gru_out", candidate, carried)
     builder.states.append(State("gru", past, latent))
+    builder.bounded |= {past.name, latent.name}  # a mean of values within ±1, from zero on
     return latent
 
 

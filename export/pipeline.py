@@ -22,7 +22,7 @@ from export.publish import check_writable, publish
 from export.quality import FloatQuality, compare_int8, float_quality
 from export.quantization import quantize_graph
 from export.step_graph import StepGraph
-from export.tflite import write_float, write_int8
+from export.tflite import write_float, write_quantized
 from export.verify import Features, probe_features, verify_file, verify_network, verify_parity
 from runtime.artefact import Artefact, GateResult, Sidecar, sidecar_path
 from runtime.engines import engine_from_bytes
@@ -210,7 +210,7 @@ def _emit(
                     lambda done: progress("calibrating", 0.1 + 0.15 * done),
                 )
                 quantized = quantize_graph(graph, calibration)
-                emitted.append(Emitted(name, write_int8(quantized), quantized))
+                emitted.append(Emitted(name, write_quantized(quantized), quantized))
             case "tflite-fp32":
                 emitted.append(Emitted(name, write_float(graph)))
             case "onnx-fp32":

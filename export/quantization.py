@@ -1,24 +1,37 @@
-"""From ranges to int8: activations per tensor and asymmetric, weights per channel and symmetric.
+"""From ranges to integers: activations per tensor, weights per channel and symmetric int8.
 
-Tensors that hold the same values share one scale: a state's input and output, the parts of a
-concatenation and its result, both sides of an operator that only moves values. So nothing is ever
-requantized on the way around the recurrence, and no operator has to.
+Activations are int8 with a zero point, or int16 without one. Tensors that hold the same values
+share one scale: a state's input and output, the parts of a concatenation and its result, both
+sides of an operator that only moves values. So nothing is ever requantized on the way around the
+recurrence.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from export.calibration import Calibration, Range
-from export.step_graph import Activation, Concat, Conv2d, Reshape, StepGraph, Tail, Transpose
+from export.precision import PreciseGraph, Precision, computed, tied_groups, with_precision
+from export.step_graph import (
+    Activation,
+    Constant,
+    Elementwise,
+    Prelu,
+    StepGraph,
+    Weighted,
+    operands,
+)
 
 LOWEST, HIGHEST = -128, 127
+HIGHEST_INT16 = 32767
 WEIGHT_LIMIT = 127  # narrow range: kernels may assume that −128 never occurs in weights
 BIAS_LIMIT = 2**30  # half of int32, so that a sum of products still fits beside the bias
-SMALLEST_SPAN = 1e-3  # of a tensor that never moved; far below any real activation's
+BIAS_LIMIT_INT64 = 2**46  # far inside what kernels keep of a 64-bit sum when they scale it
+SMALLEST_SPAN = 1e-3  # of a tensor that never moves; far below any real activation's
 
 
 @dataclass(frozen=True)
@@ -27,51 +40,103 @@ class Affine:
 
     scale: float
     zero_point: int
+    precision: Precision = "int8"
 
 
 LOGISTIC_OUTPUT = Affine(1.0 / 256.0, -128)  # both demanded by the integer kernels
 TANH_OUTPUT = Affine(1.0 / 128.0, 0)
-HIDDEN = Affine(1.0 / 128.0, 0)  # a GRU state is a mean of tanh values: within ±1
+HIDDEN = Affine(1.0 / 128.0, 0)  # a hidden state is a mean or product of values within ±1
+UNIT_INT16 = Affine(1.0 / 32768.0, 0, "int16")  # of all three in int16
 
 
 @dataclass(frozen=True)
-class Int8Weights:
-    """Weight ``[out, time, frequency, in]`` int8, scales ``[out]`` float32, bias ``[out]`` int32.
+class StoredWeights:
+    """Weight ``[out, time, frequency, in]`` int8, scales ``[out]`` float32, bias ``[out]``.
 
-    The bias of channel c is in units of input scale · scales[c].
+    The bias of channel c is in units of input scale · scales[c]; it is int32 beside int8
+    activations and int64 beside int16 ones.
     """
 
     weight: npt.NDArray[np.int8]
     scales: npt.NDArray[np.float32]
-    bias: npt.NDArray[np.int32]
+    bias: npt.NDArray[np.int32] | npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class StoredConstant:
+    """A fixed operand in the integers of its operator."""
+
+    values: npt.NDArray[np.int8] | npt.NDArray[np.int16]
+    affine: Affine
 
 
 @dataclass(frozen=True)
 class QuantizedGraph:
-    """A step graph with an :class:`Affine` per tensor and int8 weights per convolution output."""
+    """A step graph with an :class:`Affine` per tensor, int8 weights per output of a convolution,
+    and integers per fixed operand.
+
+    ``graph`` has a Requantize where int8 and int16 meet; ``origins`` names the tensor of the float
+    graph that each tensor added for that holds.
+    """
 
     graph: StepGraph
-    activations: dict[str, Affine] = field(repr=False)
-    weights: dict[str, Int8Weights] = field(repr=False)
+    activations: Mapping[str, Affine] = field(repr=False)
+    weights: Mapping[str, StoredWeights] = field(repr=False)
+    constants: Mapping[str, StoredConstant] = field(default_factory=dict, repr=False)
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def wide(self) -> frozenset[str]:
+        """Tensors stored in int16."""
+        return frozenset(
+            name for name, affine in self.activations.items() if affine.precision == "int16"
+        )
 
 
-def quantize_graph(graph: StepGraph, calibration: Calibration) -> QuantizedGraph:
-    """Scales, zero points and int8 weights of a calibrated graph."""
-    fixed = _fixed_outputs(graph)
-    activations: dict[str, Affine] = {}
-    for group in tied_groups(graph):
-        demanded = {fixed[name] for name in group if name in fixed}
-        if len(demanded) > 1:
-            raise ValueError(f"tensors {sorted(group)} need different scales and must share one")
-        ranges = [calibration.ranges[name] for name in group]
-        chosen = demanded.pop() if demanded else affine_of(_union(ranges))
-        activations.update(dict.fromkeys(group, chosen))
-    convolutions = (operator for operator in graph.operators if isinstance(operator, Conv2d))
+def quantize_graph(
+    graph: StepGraph, calibration: Calibration, wide: Collection[str] = ()
+) -> QuantizedGraph:
+    """Scales, zero points and int8 weights of a calibrated graph.
+
+    The operators that compute the tensors ``wide`` work on int16 activations.
+    """
+    precise = with_precision(graph, wide)
+    activations = _activations(precise, calibration)
     weights = {
-        conv.output.name: quantize_weights(conv, activations[conv.input.name].scale)
-        for conv in convolutions
+        operator.output.name: quantize_weights(operator, activations[operator.input.name])
+        for operator in precise.graph.weighted
     }
-    return QuantizedGraph(graph, activations, weights)
+    return QuantizedGraph(
+        precise.graph, activations, weights, _constants(precise), dict(precise.origins)
+    )
+
+
+def _activations(precise: PreciseGraph, calibration: Calibration) -> dict[str, Affine]:
+    graph, made = precise.graph, computed(precise.graph)
+    fixed = _fixed_outputs(precise)
+    products = {
+        operator.output.name
+        for operator in graph.operators
+        if isinstance(operator, Elementwise) and operator.kind == "mul"
+    }
+    chosen: dict[str, Affine] = {}
+    for group in tied_groups(graph):
+        width = precise.precision[min(group)]
+        demanded = {fixed[name] for name in group if name in fixed}
+        if len(demanded) > 1 or (demanded and len(group & made) > 1):
+            raise ValueError(f"tensors {sorted(group)} need different scales and must share one")
+        ranges = [calibration.ranges[precise.origins.get(name, name)] for name in group]
+        if demanded:
+            affine = demanded.pop()
+        elif group & made and group & made <= graph.bounded:
+            affine = HIDDEN if width == "int8" else UNIT_INT16
+        elif width == "int8":
+            affine = affine_of(_union(ranges))
+        else:
+            # Of products TFLM and LiteRT agree on powers of two only.
+            affine = symmetric_of(_union(ranges), power_of_two=bool(group & products))
+        chosen.update(dict.fromkeys(group, affine))
+    return chosen
 
 
 def affine_of(bounds: Range) -> Affine:
@@ -83,58 +148,72 @@ def affine_of(bounds: Range) -> Affine:
     return Affine(scale, int(np.clip(zero_point, LOWEST, HIGHEST)))
 
 
-def quantize_weights(conv: Conv2d, input_scale: float) -> Int8Weights:
-    """Symmetric int8 weights, one scale per output channel.
+def symmetric_of(bounds: Range, *, power_of_two: bool = False) -> Affine:
+    """The int16 scale for a range, without zero point; rounded up where it must be a power of 2."""
+    reach = max(abs(bounds[0]), abs(bounds[1]), SMALLEST_SPAN)
+    scale = float(np.float32(reach / HIGHEST_INT16))
+    if power_of_two:
+        scale = float(2.0 ** np.ceil(np.log2(scale)))
+    return Affine(scale, 0, "int16")
 
-    A channel whose bias dwarfs its weights gets a coarser scale, so that the bias fits int32.
+
+def quantize_weights(conv: Weighted, entry: Affine) -> StoredWeights:
+    """Symmetric int8 weights, one scale per output channel, for inputs in ``entry``.
+
+    A channel whose bias dwarfs its weights gets a coarser scale, so that the bias fits.
     """
+    narrow = entry.precision == "int8"
+    limit = BIAS_LIMIT if narrow else BIAS_LIMIT_INT64
     flat = np.abs(conv.weight.reshape(len(conv.weight), -1).astype(np.float64))
     for_weight = flat.max(axis=1) / WEIGHT_LIMIT
-    for_bias = np.abs(conv.bias.astype(np.float64)) / (input_scale * BIAS_LIMIT)
+    for_bias = np.abs(conv.bias.astype(np.float64)) / (entry.scale * limit)
     scales = np.maximum(np.maximum(for_weight, for_bias), SMALLEST_SPAN / WEIGHT_LIMIT)
     scales = scales.astype(np.float32)
     per_channel = scales.astype(np.float64)
     weight = np.rint(conv.weight / per_channel[:, None, None, None])
     weight = np.clip(weight, -WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int8)
-    bias = np.rint(conv.bias / (per_channel * input_scale)).astype(np.int32)
-    return Int8Weights(weight, scales, bias)
+    bias = np.rint(conv.bias / (per_channel * entry.scale))
+    return StoredWeights(weight, scales, bias.astype(np.int32 if narrow else np.int64))
 
 
-def tied_groups(graph: StepGraph) -> list[set[str]]:
-    """Sets of tensor names that must share scale and zero point; every tensor is in one."""
-    parent: dict[str, str] = {tensor.name: tensor.name for tensor in graph.inputs}
-    parent.update({operator.output.name: operator.output.name for operator in graph.operators})
+def _constants(precise: PreciseGraph) -> dict[str, StoredConstant]:
+    """Fixed operands in the width of the operator that reads them."""
+    stored = {}
+    for operator in precise.graph.operators:
+        width = precise.precision[operator.output.name]
+        if isinstance(operator, Prelu):
+            slopes = Constant(
+                f"{operator.output.name}/slopes", operator.slopes.reshape(1, 1, 1, -1)
+            )
+            stored[slopes.name] = quantize_constant(slopes, width)
+        for operand in operands(operator):
+            if isinstance(operand, Constant):
+                stored[operand.name] = quantize_constant(operand, width)
+    return stored
 
-    def root(name: str) -> str:
-        while parent[name] != name:
-            name = parent[name]
-        return name
 
-    for operator in graph.operators:
+def quantize_constant(constant: Constant, width: Precision) -> StoredConstant:
+    """Symmetric, so that a constant of one value is stored exactly."""
+    limit = WEIGHT_LIMIT if width == "int8" else HIGHEST_INT16
+    reach = max(float(np.abs(constant.values).max(initial=0.0)), SMALLEST_SPAN)
+    affine = Affine(float(np.float32(reach / limit)), 0, width)
+    steps = np.clip(np.rint(constant.values / affine.scale), -limit, limit)
+    return StoredConstant(steps.astype(np.int8 if width == "int8" else np.int16), affine)
+
+
+def _fixed_outputs(precise: PreciseGraph) -> dict[str, Affine]:
+    fixed = {}
+    for operator in precise.graph.operators:
         match operator:
-            case Concat():
-                for source in operator.inputs:
-                    parent[root(source.name)] = root(operator.output.name)
-            case Reshape() | Transpose() | Tail():
-                parent[root(operator.input.name)] = root(operator.output.name)
-    for state in graph.states:
-        parent[root(state.input.name)] = root(state.output.name)
-    groups: dict[str, set[str]] = {}
-    for name in parent:
-        groups.setdefault(root(name), set()).add(name)
-    return list(groups.values())
-
-
-def _fixed_outputs(graph: StepGraph) -> dict[str, Affine]:
-    fixed = {state.input.name: HIDDEN for state in graph.states if state.name == "gru"}
-    for operator in graph.operators:
-        match operator:
-            case Activation(kind="logistic"):
-                fixed[operator.output.name] = LOGISTIC_OUTPUT
-            case Activation(kind="tanh"):
-                fixed[operator.output.name] = TANH_OUTPUT
+            case Activation(kind="logistic" | "tanh" as kind):
+                narrow = LOGISTIC_OUTPUT if kind == "logistic" else TANH_OUTPUT
+                width = precise.precision[operator.output.name]
+                fixed[operator.output.name] = narrow if width == "int8" else UNIT_INT16
+            case _:
+                pass
     return fixed
 
 
-def _union(ranges: list[Range]) -> Range:
-    return min(low for low, _ in ranges), max(high for _, high in ranges)
+def _union(ranges: Iterable[Range]) -> Range:
+    known = list(ranges)
+    return min(low for low, _ in known), max(high for _, high in known)

@@ -20,7 +20,7 @@ from export.material import Material
 from export.onnx import write_onnx
 from export.quantization import quantize_graph
 from export.step_graph import StepGraph
-from export.tflite import write_float, write_int8
+from export.tflite import write_float, write_quantized
 from runtime.artefact import Artefact, Sidecar, sidecar_path, write_atomically
 from runtime.figures import Figure
 from runtime.profile import Unavailable, arena_figures
@@ -84,7 +84,7 @@ def _emit(network: UNet, graph: StepGraph, format: Format) -> tuple[Emitted, Cal
             names += [operator.output.name for operator in graph.operators]
             calibration = Calibration(dict.fromkeys(names, (-1.0, 1.0)), 0, "0" * 64)
             quantized = quantize_graph(graph, calibration)
-            return Emitted(format, write_int8(quantized), quantized), calibration
+            return Emitted(format, write_quantized(quantized), quantized), calibration
         case "tflite-fp32":
             return Emitted(format, write_float(graph)), None
         case "onnx-fp32":

@@ -1,4 +1,4 @@
-"""TFLite files written directly from the step graph, in float32 and int8.
+"""TFLite files written directly from the step graph, in float32 and in integers.
 
 No converter runs: what is in the graph is what is in the file, in the same order. The same graph
 gives the same bytes.
@@ -7,26 +7,36 @@ gives the same bytes.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import flatbuffers
 import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
-from export.quantization import Int8Weights, QuantizedGraph
+from export.quantization import Affine, QuantizedGraph
 from export.step_graph import (
     Activation,
     Concat,
+    Constant,
     Conv2d,
     Elementwise,
+    Mean,
+    Operand,
     Operator,
+    Pad,
+    Prelu,
+    Requantize,
     Reshape,
     Shape,
+    Slice,
     StepGraph,
-    Tail,
     Tensor,
     Transpose,
+    TransposeConv2d,
+    Weighted,
 )
 
 FILE_IDENTIFIER = b"TFL3"
@@ -35,18 +45,36 @@ ALIGNMENT = 16  # of constants, so that a microcontroller can use them in place
 DESCRIPTION = "sordino: one streaming step of a speech denoiser"
 METADATA_NAME = "sordino"
 
-# The operator versions that first took int8, by builtin code; 1 in float.
-_INT8_VERSIONS = {
-    schema.BuiltinOperator.ADD: 2,
-    schema.BuiltinOperator.SUB: 2,
-    schema.BuiltinOperator.MUL: 2,
-    schema.BuiltinOperator.CONCATENATION: 2,
-    schema.BuiltinOperator.CONV_2D: 3,
-    schema.BuiltinOperator.LOGISTIC: 2,
-    schema.BuiltinOperator.TANH: 2,
-    schema.BuiltinOperator.RESHAPE: 1,
-    schema.BuiltinOperator.TRANSPOSE: 2,
-    schema.BuiltinOperator.STRIDED_SLICE: 2,
+_CODES = schema.BuiltinOperator
+_OPTIONS = schema.BuiltinOptions
+# The operator versions that first took int8 and int16 activations, by builtin code.
+_VERSIONS: dict[int, tuple[int, int]] = {
+    _CODES.ADD: (2, 3),
+    _CODES.SUB: (2, 5),
+    _CODES.MUL: (2, 4),
+    _CODES.CONCATENATION: (2, 3),
+    _CODES.CONV_2D: (3, 4),
+    _CODES.DEPTHWISE_CONV_2D: (3, 5),
+    _CODES.TRANSPOSE_CONV: (3, 4),
+    _CODES.LOGISTIC: (2, 3),
+    _CODES.TANH: (2, 3),
+    _CODES.RELU: (2, 3),
+    _CODES.LEAKY_RELU: (2, 2),
+    _CODES.PRELU: (1, 1),
+    _CODES.MEAN: (2, 3),
+    _CODES.RESHAPE: (1, 1),
+    _CODES.TRANSPOSE: (2, 4),
+    _CODES.STRIDED_SLICE: (2, 4),
+    _CODES.PAD: (2, 2),
+    _CODES.QUANTIZE: (2, 2),
+}
+_FLOAT_VERSIONS: dict[int, int] = {_CODES.TRANSPOSE_CONV: 3}  # the first with a bias
+_TYPES = {
+    "float32": schema.TensorType.FLOAT32,
+    "int8": schema.TensorType.INT8,
+    "int16": schema.TensorType.INT16,
+    "int32": schema.TensorType.INT32,
+    "int64": schema.TensorType.INT64,
 }
 
 
@@ -55,8 +83,8 @@ def write_float(graph: StepGraph) -> bytes:
     return _Writer(graph, None).file()
 
 
-def write_int8(quantized: QuantizedGraph) -> bytes:
-    """The int8 TFLite file of a quantized graph; inputs and outputs are int8 too."""
+def write_quantized(quantized: QuantizedGraph) -> bytes:
+    """The TFLite file of a quantized graph; inputs and outputs are integers too."""
     return _Writer(quantized.graph, quantized).file()
 
 
@@ -66,12 +94,12 @@ class _Writer:
     quantized: QuantizedGraph | None
     buffers: list[schema.BufferT] = field(default_factory=lambda: [schema.BufferT()])
     tensors: list[schema.TensorT] = field(default_factory=list)
-    codes: list[int] = field(default_factory=list)
+    codes: list[tuple[int, int]] = field(default_factory=list)  # builtin code and version
     index: dict[str, int] = field(default_factory=dict)
 
     def file(self) -> bytes:
         for tensor in self.graph.inputs:
-            self._activation(tensor)
+            self._operand(tensor)
         subgraph = schema.SubGraphT()
         subgraph.name = "step"
         subgraph.operators = [self._operator(operator) for operator in self.graph.operators]
@@ -82,23 +110,35 @@ class _Writer:
         model.version = SCHEMA_VERSION
         model.description = DESCRIPTION
         model.subgraphs = [subgraph]
-        model.operatorCodes = [self._operator_code(code) for code in self.codes]
+        model.operatorCodes = [_operator_code(*code) for code in self.codes]
         model.metadata = [self._metadata()]
         model.buffers = self.buffers
         builder = flatbuffers.Builder(1 << 16)
         builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
         return bytes(builder.Output())
 
+    def _operand(self, operand: Operand) -> int:
+        """The index of an operand's tensor, made when first met."""
+        if operand.name not in self.index:
+            if isinstance(operand, Constant):
+                self.index[operand.name] = self._fixed(operand)
+            else:
+                self.index[operand.name] = self._activation(operand)
+        return self.index[operand.name]
+
     def _activation(self, tensor: Tensor) -> int:
-        """The index of an activation's tensor, made when first met."""
-        if tensor.name not in self.index:
-            record = _tensor(tensor.name, tensor.shape, schema.TensorType.FLOAT32)
-            if self.quantized is not None:
-                affine = self.quantized.activations[tensor.name]
-                record.type = schema.TensorType.INT8
-                record.quantization = _quantization([affine.scale], [affine.zero_point])
-            self.index[tensor.name] = self._append(record)
-        return self.index[tensor.name]
+        if self.quantized is None:
+            return self._append(_tensor(tensor.name, tensor.shape, schema.TensorType.FLOAT32))
+        affine = self.quantized.activations[tensor.name]
+        record = _tensor(tensor.name, tensor.shape, _TYPES[affine.precision])
+        record.quantization = _quantization([affine.scale], [affine.zero_point])
+        return self._append(record)
+
+    def _fixed(self, constant: Constant) -> int:
+        if self.quantized is None:
+            return self._constant(constant.name, constant.values)
+        stored = self.quantized.constants[constant.name]
+        return self._constant(constant.name, stored.values, [stored.affine.scale])
 
     def _append(self, record: schema.TensorT) -> int:
         self.tensors.append(record)
@@ -108,17 +148,13 @@ class _Writer:
         self,
         name: str,
         values: npt.NDArray[np.generic],
-        scales: npt.NDArray[np.float32] | None = None,
+        scales: Sequence[float] = (),
+        axis: int = 0,
     ) -> int:
-        kinds = {
-            "float32": schema.TensorType.FLOAT32,
-            "int8": schema.TensorType.INT8,
-            "int32": schema.TensorType.INT32,
-        }
-        record = _tensor(name, values.shape, kinds[values.dtype.name])
-        record.buffer = self._buffer(values.tobytes())
-        if scales is not None:
-            record.quantization = _quantization(scales.tolist(), [0] * len(scales))
+        record = _tensor(name, values.shape, _TYPES[values.dtype.name])
+        record.buffer = self._buffer(np.ascontiguousarray(values).tobytes())
+        if scales:
+            record.quantization = _quantization(list(scales), [0] * len(scales), axis)
         return self._append(record)
 
     def _buffer(self, content: bytes) -> int:
@@ -126,91 +162,97 @@ class _Writer:
         return len(self.buffers) - 1
 
     def _operator(self, operator: Operator) -> schema.OperatorT:
-        code, kind, options, sources = self._translate(operator)
+        code, kind, options = _translated(operator)
         record = schema.OperatorT()
-        if code not in self.codes:
-            self.codes.append(code)
-        record.opcodeIndex = self.codes.index(code)
+        numbered = (code, self._version(code, operator))
+        if numbered not in self.codes:
+            self.codes.append(numbered)
+        record.opcodeIndex = self.codes.index(numbered)
         record.builtinOptionsType = kind
         record.builtinOptions = options
-        record.inputs = sources
-        record.outputs = [self._activation(operator.output)]
+        record.inputs = self._inputs(operator)
+        record.outputs = [self._operand(operator.output)]
         return record
 
-    def _translate(self, operator: Operator) -> tuple[int, int, object, list[int]]:
-        """Builtin code, type of the options, options, and input tensor indices."""
-        codes, kinds = schema.BuiltinOperator, schema.BuiltinOptions
+    def _version(self, code: int, operator: Operator) -> int:
+        if self.quantized is None:
+            return _FLOAT_VERSIONS.get(code, 1)
+        wide = self.quantized.activations[operator.output.name].precision == "int16"
+        return _VERSIONS[code][wide]
+
+    def _inputs(self, operator: Operator) -> list[int]:
         match operator:
             case Conv2d():
-                return (
-                    codes.CONV_2D,
-                    kinds.Conv2DOptions,
-                    _conv_options(operator),
-                    self._conv_inputs(operator),
-                )
+                return self._weighted_inputs(operator)
+            case TransposeConv2d():
+                source, weight, bias = self._weighted_inputs(operator)
+                shape = np.array(operator.output.shape, np.int32)
+                return [
+                    self._constant(f"{operator.output.name}/shape", shape),
+                    weight,
+                    source,
+                    bias,
+                ]
             case Concat():
-                options = schema.ConcatenationOptionsT()
-                options.axis = 1
-                sources = [self._activation(source) for source in operator.inputs]
-                return codes.CONCATENATION, kinds.ConcatenationOptions, options, sources
+                return [self._operand(source) for source in operator.inputs]
             case Elementwise():
-                sources = [self._activation(operator.left), self._activation(operator.right)]
-                return *_elementwise_options(operator), sources
-            case Activation(kind="tanh"):
-                return codes.TANH, kinds.NONE, None, [self._activation(operator.input)]
-            case Activation():
-                return codes.LOGISTIC, kinds.NONE, None, [self._activation(operator.input)]
-            case Reshape():
-                reshape = schema.ReshapeOptionsT()
-                reshape.newShape = list(operator.output.shape)
-                return (
-                    codes.RESHAPE,
-                    kinds.ReshapeOptions,
-                    reshape,
-                    [self._activation(operator.input)],
-                )
+                return [self._operand(operator.left), self._operand(operator.right)]
+            case Prelu():
+                return [self._operand(operator.input), self._slopes(operator)]
             case Transpose():
-                return (
-                    codes.TRANSPOSE,
-                    kinds.TransposeOptions,
-                    schema.TransposeOptionsT(),
-                    self._with_indices(operator, order=(0, 1, 3, 2)),
+                return self._with_indices(operator, order=operator.order)
+            case Slice():
+                return self._with_indices(
+                    operator, begin=operator.begin, end=operator.end, strides=operator.strides
                 )
-            case Tail():
-                return (
-                    codes.STRIDED_SLICE,
-                    kinds.StridedSliceOptions,
-                    schema.StridedSliceOptionsT(),
-                    self._with_indices(
-                        operator, begin=(0, 1, 0, 0), end=operator.input.shape, strides=(1, 1, 1, 1)
-                    ),
-                )
+            case Pad():
+                pairs = np.array(list(zip(operator.before, operator.after, strict=True)), np.int32)
+                name = f"{operator.output.name}/paddings"
+                return [self._operand(operator.input), self._constant(name, pairs)]
+            case Mean():
+                return self._with_indices(operator, axes=operator.axes)
+            case Activation() | Reshape() | Requantize():
+                return [self._operand(operator.input)]
 
-    def _with_indices(self, operator: Transpose | Tail, **indices: Shape) -> list[int]:
+    def _with_indices(
+        self, operator: Transpose | Slice | Mean, **indices: tuple[int, ...]
+    ) -> list[int]:
         """The operator's input, then constants that say which elements it takes."""
         constants = [
             self._constant(f"{operator.output.name}/{name}", np.array(values, np.int32))
             for name, values in indices.items()
         ]
-        return [self._activation(operator.input), *constants]
+        return [self._operand(operator.input), *constants]
 
-    def _conv_inputs(self, conv: Conv2d) -> list[int]:
-        source, name = self._activation(conv.input), conv.output.name
+    def _slopes(self, operator: Prelu) -> int:
+        """Slopes ``[1, 1, channels]``, as the kernels broadcast them."""
+        name = f"{operator.output.name}/slopes"
+        slopes = operator.slopes.reshape(1, 1, -1)
         if self.quantized is None:
-            weight = self._constant(f"{name}/weight", conv.weight)
-            return [source, weight, self._constant(f"{name}/bias", conv.bias)]
-        stored: Int8Weights = self.quantized.weights[name]
-        input_scale = np.float32(self.quantized.activations[conv.input.name].scale)
-        weight = self._constant(f"{name}/weight", stored.weight, stored.scales)
-        bias = self._constant(f"{name}/bias", stored.bias, stored.scales * input_scale)
-        return [source, weight, bias]
+            return self._constant(name, slopes)
+        stored = self.quantized.constants[name]
+        return self._constant(name, stored.values.reshape(1, 1, -1), [stored.affine.scale])
 
-    def _operator_code(self, code: int) -> schema.OperatorCodeT:
-        record = schema.OperatorCodeT()
-        record.builtinCode = code
-        record.deprecatedBuiltinCode = code  # equal for every operator below 127
-        record.version = _INT8_VERSIONS[code] if self.quantized is not None else 1
-        return record
+    def _weighted_inputs(self, operator: Weighted) -> list[int]:
+        source, name = self._operand(operator.input), operator.output.name
+        depthwise = isinstance(operator, Conv2d) and operator.depthwise
+        if self.quantized is None:
+            weight = _laid_out(operator.weight, depthwise)
+            return [
+                source,
+                self._constant(f"{name}/weight", weight),
+                self._constant(f"{name}/bias", operator.bias),
+            ]
+        stored = self.quantized.weights[name]
+        entry: Affine = self.quantized.activations[operator.input.name]
+        weight = _laid_out(stored.weight, depthwise)
+        bias_scales = (stored.scales * np.float32(entry.scale)).tolist()
+        axis = 3 if depthwise else 0
+        return [
+            source,
+            self._constant(f"{name}/weight", weight, stored.scales.tolist(), axis),
+            self._constant(f"{name}/bias", stored.bias, bias_scales),
+        ]
 
     def _metadata(self) -> schema.MetadataT:
         states = {state.input.name: state.output.name for state in self.graph.states}
@@ -235,6 +277,19 @@ class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
         return position
 
 
+def _laid_out(weight: npt.NDArray[Any], depthwise: bool) -> npt.NDArray[Any]:
+    """A weight as the file has it: a depthwise one as ``[1, time, frequency, out]``."""
+    return weight.transpose(3, 1, 2, 0) if depthwise else weight
+
+
+def _operator_code(code: int, version: int) -> schema.OperatorCodeT:
+    record = schema.OperatorCodeT()
+    record.builtinCode = code
+    record.deprecatedBuiltinCode = code  # equal for every operator below 127
+    record.version = version
+    return record
+
+
 def _tensor(name: str, shape: Shape | tuple[int, ...], kind: int) -> schema.TensorT:
     record = schema.TensorT()
     record.name, record.shape, record.type = name, list(shape), kind
@@ -242,29 +297,110 @@ def _tensor(name: str, shape: Shape | tuple[int, ...], kind: int) -> schema.Tens
     return record
 
 
-def _quantization(scales: list[float], zero_points: list[int]) -> schema.QuantizationParametersT:
+def _quantization(
+    scales: list[float], zero_points: list[int], axis: int = 0
+) -> schema.QuantizationParametersT:
     record = schema.QuantizationParametersT()
     record.scale, record.zeroPoint = scales, zero_points
+    record.quantizedDimension = axis
     return record
+
+
+def _translated(operator: Operator) -> tuple[int, int, object]:
+    """Builtin code, type of the options, and options."""
+    match operator:
+        case Conv2d(depthwise=True):
+            return _CODES.DEPTHWISE_CONV_2D, _OPTIONS.DepthwiseConv2DOptions, _depthwise(operator)
+        case Conv2d():
+            return _CODES.CONV_2D, _OPTIONS.Conv2DOptions, _conv_options(operator)
+        case TransposeConv2d():
+            upsampling = schema.TransposeConvOptionsT()
+            upsampling.padding = _padding(operator)
+            upsampling.strideH, upsampling.strideW = operator.stride
+            return _CODES.TRANSPOSE_CONV, _OPTIONS.TransposeConvOptions, upsampling
+        case Elementwise():
+            return _elementwise_options(operator)
+        case Activation():
+            return _activation_options(operator)
+        case Prelu():
+            return _CODES.PRELU, _OPTIONS.NONE, None
+        case Mean():
+            reducer = schema.ReducerOptionsT()
+            reducer.keepDims = True
+            return _CODES.MEAN, _OPTIONS.ReducerOptions, reducer
+        case Requantize():
+            return _CODES.QUANTIZE, _OPTIONS.QuantizeOptions, schema.QuantizeOptionsT()
+        case _:
+            return _moving_options(operator)
+
+
+def _moving_options(
+    operator: Concat | Reshape | Transpose | Slice | Pad,
+) -> tuple[int, int, object]:
+    match operator:
+        case Concat():
+            joining = schema.ConcatenationOptionsT()
+            joining.axis = operator.axis
+            return _CODES.CONCATENATION, _OPTIONS.ConcatenationOptions, joining
+        case Reshape():
+            reshape = schema.ReshapeOptionsT()
+            reshape.newShape = list(operator.output.shape)
+            return _CODES.RESHAPE, _OPTIONS.ReshapeOptions, reshape
+        case Transpose():
+            return _CODES.TRANSPOSE, _OPTIONS.TransposeOptions, schema.TransposeOptionsT()
+        case Slice():
+            return _CODES.STRIDED_SLICE, _OPTIONS.StridedSliceOptions, schema.StridedSliceOptionsT()
+        case Pad():
+            return _CODES.PAD, _OPTIONS.PadOptions, schema.PadOptionsT()
+
+
+def _activation_options(operator: Activation) -> tuple[int, int, object]:
+    match operator.kind:
+        case "tanh":
+            return _CODES.TANH, _OPTIONS.NONE, None
+        case "logistic":
+            return _CODES.LOGISTIC, _OPTIONS.NONE, None
+        case "relu":
+            return _CODES.RELU, _OPTIONS.NONE, None
+        case "leaky_relu":
+            leaky = schema.LeakyReluOptionsT()
+            leaky.alpha = operator.slope
+            return _CODES.LEAKY_RELU, _OPTIONS.LeakyReluOptions, leaky
+
+
+def _padding(operator: Weighted) -> int:
+    return schema.Padding.SAME if operator.padding == "same" else schema.Padding.VALID
+
+
+def _fused(conv: Conv2d) -> int:
+    functions = schema.ActivationFunctionType
+    return functions.RELU if conv.activation == "relu" else functions.NONE
 
 
 def _conv_options(conv: Conv2d) -> schema.Conv2DOptionsT:
     options = schema.Conv2DOptionsT()
-    options.padding = schema.Padding.SAME if conv.padding == "same" else schema.Padding.VALID
+    options.padding = _padding(conv)
     options.strideH, options.strideW = conv.stride
-    options.dilationHFactor, options.dilationWFactor = conv.dilation, 1
-    relu = conv.activation == "relu"
-    functions = schema.ActivationFunctionType
-    options.fusedActivationFunction = functions.RELU if relu else functions.NONE
+    options.dilationHFactor, options.dilationWFactor = conv.dilation
+    options.fusedActivationFunction = _fused(conv)
+    return options
+
+
+def _depthwise(conv: Conv2d) -> schema.DepthwiseConv2DOptionsT:
+    options = schema.DepthwiseConv2DOptionsT()
+    options.padding = _padding(conv)
+    options.strideH, options.strideW = conv.stride
+    options.dilationHFactor, options.dilationWFactor = conv.dilation
+    options.depthMultiplier = conv.output.shape[3] // conv.input.shape[3]
+    options.fusedActivationFunction = _fused(conv)
     return options
 
 
 def _elementwise_options(operator: Elementwise) -> tuple[int, int, object]:
-    codes, kinds = schema.BuiltinOperator, schema.BuiltinOptions
     if operator.kind == "mul":
-        return codes.MUL, kinds.MulOptions, schema.MulOptionsT()
+        return _CODES.MUL, _OPTIONS.MulOptions, schema.MulOptionsT()
     options = schema.AddOptionsT() if operator.kind == "add" else schema.SubOptionsT()
     options.potScaleInt16 = False  # the default, True, makes TFLM and LiteRT round differently
     if operator.kind == "add":
-        return codes.ADD, kinds.AddOptions, options
-    return codes.SUB, kinds.SubOptions, options
+        return _CODES.ADD, _OPTIONS.AddOptions, options
+    return _CODES.SUB, _OPTIONS.SubOptions, options

@@ -5,15 +5,18 @@ One wrong weight is inaudible on average, so the comparison of signals cannot fi
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
 from export.gates.tflite_file import StoredModel, StoredTensor, read_model
-from export.step_graph import Conv2d, StepGraph, Weights
+from export.step_graph import Conv2d, StepGraph, TransposeConv2d, Weighted, Weights
 from runtime.artefact import GateResult
 
 NAME = "stored-weights"
 LIMIT = 0.5  # steps of the stored scale: what rounding to the nearest allows
+DEPTHWISE_ORDER = (3, 1, 2, 0)  # from the file's axes to the graph's
 ROUNDING = 1e-3  # steps; scales are float32
 
 
@@ -26,8 +29,10 @@ def stored_weights(model: bytes, graph: StepGraph) -> GateResult:
     stored = read_model(model)
     by_output = {stored.tensors[op.outputs[0]].name: op.inputs for op in stored.operators}
     worst, where, compared = 0.0, "", 0
-    for conv in (operator for operator in graph.operators if isinstance(operator, Conv2d)):
+    for conv in graph.weighted:
         sources = by_output.get(conv.output.name, ())
+        if isinstance(conv, TransposeConv2d):
+            sources = (sources[2], sources[1], *sources[3:]) if len(sources) == 4 else ()
         deviation = _deviation(stored, sources, conv) if len(sources) == 3 else float("inf")
         compared += conv.weight.size + conv.bias.size
         if not deviation <= worst:
@@ -42,7 +47,7 @@ def stored_weights(model: bytes, graph: StepGraph) -> GateResult:
     )
 
 
-def _deviation(stored: StoredModel, sources: tuple[int, ...], conv: Conv2d) -> float:
+def _deviation(stored: StoredModel, sources: tuple[int, ...], conv: Weighted) -> float:
     entry, weight, bias = (stored.tensors[index] for index in sources)
     bias_scales = np.asarray(bias.scales, np.float64)
     if weight.type == "INT8":
@@ -51,6 +56,12 @@ def _deviation(stored: StoredModel, sources: tuple[int, ...], conv: Conv2d) -> f
         if not np.allclose(bias.scales, bias_scales, rtol=1e-5, atol=0.0):
             return float("inf")
     weight_scales = np.asarray(weight.scales, np.float64)
+    if isinstance(conv, Conv2d) and conv.depthwise and len(weight.shape) == 4:
+        weight = replace(
+            weight,
+            shape=tuple(weight.shape[axis] for axis in DEPTHWISE_ORDER),
+            values=None if weight.values is None else weight.values.transpose(DEPTHWISE_ORDER),
+        )
     return max(
         _steps_off(weight, conv.weight, weight_scales), _steps_off(bias, conv.bias, bias_scales)
     )

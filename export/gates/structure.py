@@ -8,11 +8,16 @@ from export.step_graph import (
     Concat,
     Conv2d,
     Elementwise,
+    Mean,
     Operator,
+    Pad,
+    Prelu,
+    Requantize,
     Reshape,
+    Slice,
     StepGraph,
-    Tail,
     Transpose,
+    TransposeConv2d,
 )
 from export.tflite import ALIGNMENT
 from runtime.artefact import GateResult
@@ -23,11 +28,15 @@ NAME = "structure"
 # they were measured to agree bit for bit with LiteRT's reference. FULLY_CONNECTED is missing on
 # purpose: the two round it differently.
 OPERATORS: dict[type[Operator], str] = {
-    Conv2d: "CONV_2D",
+    TransposeConv2d: "TRANSPOSE_CONV",
     Concat: "CONCATENATION",
+    Prelu: "PRELU",
+    Mean: "MEAN",
     Reshape: "RESHAPE",
     Transpose: "TRANSPOSE",
-    Tail: "STRIDED_SLICE",
+    Slice: "STRIDED_SLICE",
+    Pad: "PAD",
+    Requantize: "QUANTIZE",
 }
 
 
@@ -84,6 +93,8 @@ def _kind(operator: Operator) -> str:
     match operator:
         case Elementwise() | Activation():
             return operator.kind.upper()
+        case Conv2d():
+            return "DEPTHWISE_CONV_2D" if operator.depthwise else "CONV_2D"
         case _:
             return OPERATORS[type(operator)]
 

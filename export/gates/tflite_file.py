@@ -11,7 +11,13 @@ from ai_edge_litert import schema_py_generated as schema
 
 _OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
 _TYPES = {value: name for name, value in vars(schema.TensorType).items() if name.isupper()}
-_DTYPES = {"INT8": "i1", "INT32": "<i4", "FLOAT32": "<f4"}  # of constants that are read back
+_DTYPES = {
+    "INT8": "i1",
+    "INT16": "<i2",
+    "INT32": "<i4",
+    "INT64": "<i8",
+    "FLOAT32": "<f4",
+}  # of constants that are read back
 
 
 @dataclass(frozen=True)

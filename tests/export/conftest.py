@@ -22,7 +22,7 @@ from export.material import Material
 from export.onnx import write_onnx
 from export.quantization import QuantizedGraph, quantize_graph
 from export.step_graph import StepGraph
-from export.tflite import write_float, write_int8
+from export.tflite import write_float, write_quantized
 from runtime.stft import StftContract
 
 SMALL = UNetConfig(bins=64, widths=(6, 8, 10), hidden=12)
@@ -215,7 +215,7 @@ def float_file(graph: StepGraph) -> bytes:
 
 @pytest.fixture(scope="session")
 def int8_file(quantized: QuantizedGraph) -> bytes:
-    return write_int8(quantized)
+    return write_quantized(quantized)
 
 
 @pytest.fixture(scope="session")

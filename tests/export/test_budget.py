@@ -20,11 +20,11 @@ from export.budget import NetworkBudget, budget
 from export.budget_cli import budget as command
 from export.cheaper import cheapest_change
 from export.counting import macs_per_frame
-from export.footprint import activation_peak, sources, state_values, weight_bytes
+from export.footprint import activation_peak, state_values, weight_bytes
 from export.formats import Format
 from export.lowering import lower
 from export.rehearsal import rehearse
-from export.step_graph import StepGraph
+from export.step_graph import StepGraph, sources
 from export.subjects import Subject, example_of, subjects
 from export.training_time import time_training
 from runtime.artefact import Artefact

@@ -20,7 +20,7 @@ from export.gates.tflite_file import read_model
 from export.lowering import lower
 from export.quantization import Affine, QuantizedGraph
 from export.step_graph import Conv2d, Reshape, StepGraph
-from export.tflite import write_float, write_int8
+from export.tflite import write_float, write_quantized
 from tests.export.edited import Edit, rewritten, tensor_named
 
 # scale-floor ------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def test_the_bytes_depend_on_the_graph_alone(
     graph: StepGraph, quantized: QuantizedGraph, float_file: bytes, int8_file: bytes
 ) -> None:
     assert write_float(graph) == float_file
-    assert write_int8(quantized) == int8_file
+    assert write_quantized(quantized) == int8_file
 
 
 def _pot_scales(model: Any) -> None:

@@ -28,7 +28,7 @@ from export.gates.sequence import sequence_equals_step
 from export.gates.structure import structure
 from export.quantization import QuantizedGraph, quantize_graph
 from export.step_graph import Conv2d, StepGraph
-from export.tflite import write_float, write_int8
+from export.tflite import write_float, write_quantized
 from runtime.engines import engine_from_bytes, missing
 from tests.export.edited import rewritten, tensor_named
 
@@ -263,6 +263,6 @@ def test_a_stuck_state_is_found(graph: StepGraph, calibration: Calibration) -> N
     ranges = dict(calibration.ranges)
     ranges["encoder1_out"] = (0.0, 1e6)
     broken = quantize_graph(graph, replace(calibration, ranges=ranges))
-    result = _respond(broken, write_int8(broken))
+    result = _respond(broken, write_quantized(broken))
     assert result.verdict == "fail"
     assert "encoder1_out" in result.detail

@@ -30,8 +30,8 @@ from export.onnx import write_onnx
 from export.pipeline import verified_models, write_artefacts
 from export.quality import snr_db
 from export.quantization import QuantizedGraph, quantize_graph
-from export.step_graph import StepGraph, Tail, Transpose
-from export.tflite import write_float, write_int8
+from export.step_graph import Slice, StepGraph, Transpose
+from export.tflite import write_float, write_quantized
 from export.verify import probe_features, verify_network, verify_parity
 from runtime.artefact import load_artefact
 from runtime.denoiser import denoise_signal
@@ -81,7 +81,7 @@ def emitted(
         quantized,
         probe_features(contract, signals)[:60],
         write_float(graph),
-        write_int8(quantized),
+        write_quantized(quantized),
         write_onnx(network, graph),
     )
 
@@ -127,7 +127,7 @@ def test_int8_masks_are_close_to_float_masks(emitted: Emitted) -> None:
 
 def test_operators_that_only_move_values_keep_their_scale(emitted: Emitted) -> None:
     for operator in emitted.graph.operators:
-        if isinstance(operator, Transpose | Tail):
+        if isinstance(operator, Transpose | Slice):
             scales = emitted.quantized.activations
             assert scales[operator.input.name] == scales[operator.output.name]
 

@@ -15,7 +15,7 @@ from distill.bands import Bands
 from distill.unet import UNet, UNetConfig
 from export.executor import StepExecutor
 from export.lowering import lower
-from export.step_graph import Concat, Conv2d, StepGraph, Tail
+from export.step_graph import Concat, Conv2d, Slice, StepGraph
 from targets.errors import InputError
 
 Array = npt.NDArray[np.float32]
@@ -121,7 +121,7 @@ def test_counts_parameters_after_folding_and_macs(graph: StepGraph, network: UNe
 def test_a_history_of_several_frames_drops_its_oldest(make_network: Callable[..., UNet]) -> None:
     config = UNetConfig(bins=16, widths=(2, 2), hidden=2, kernel_time=4)
     graph = lower(make_network(config))
-    (tail,) = (operator for operator in graph.operators if isinstance(operator, Tail))
+    (tail,) = (operator for operator in graph.operators if isinstance(operator, Slice))
     assert tail.input.shape == (1, 4, 4, 2)
     assert tail.output == graph.states[0].output
     assert graph.states[0].input.shape == (1, 3, 4, 2)

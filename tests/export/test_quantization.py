@@ -10,18 +10,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from export.calibration import Calibration, calibrate
+from export.precision import tied_groups
 from export.quantization import (
     HIDDEN,
     LOGISTIC_OUTPUT,
     TANH_OUTPUT,
+    Affine,
     QuantizedGraph,
     affine_of,
     quantize_graph,
     quantize_weights,
-    tied_groups,
 )
-from export.step_graph import Activation, Concat, Conv2d, Reshape, StepGraph, Tensor
-from export.tflite import write_int8
+from export.step_graph import (
+    Activation,
+    Concat,
+    Conv2d,
+    Requantize,
+    Reshape,
+    StepGraph,
+    Tensor,
+)
+from export.tflite import write_quantized
 from runtime.engines import engine_from_bytes
 from runtime.stft import StftContract
 from targets.errors import InputError
@@ -102,15 +111,21 @@ def test_every_tensor_is_in_exactly_one_group(graph: StepGraph) -> None:
     assert set(names) >= {tensor.name for tensor in (*graph.inputs, *graph.outputs)}
 
 
-def test_contradicting_fixed_scales_are_an_error(
+def test_values_of_two_fixed_scales_meet_through_a_requantization(
     graph: StepGraph, calibration: Calibration
 ) -> None:
     reset = next(op.output for op in graph.operators if op.output.name == "gru/reset")
     joined = Concat(Tensor("joined", (1, 2, 1, 12)), (reset, graph.states[-1].input))
-    broken = replace(graph, operators=(*graph.operators, joined))
+    changed = replace(graph, operators=(*graph.operators, joined))
     ranges = calibration.ranges | {"joined": (0.0, 1.0)}
-    with pytest.raises(ValueError, match="gru/reset"):
-        quantize_graph(broken, replace(calibration, ranges=ranges))
+    quantized = quantize_graph(changed, replace(calibration, ranges=ranges))
+    assert quantized.activations["gru/reset/own"] == LOGISTIC_OUTPUT
+    assert quantized.activations["gru/reset"] == quantized.activations["gru_in"]
+    assert any(
+        isinstance(operator, Requantize) and operator.input.name == "gru/reset/own"
+        for operator in quantized.graph.operators
+    )
+    engine_from_bytes("litert-reference", write_quantized(quantized))
 
 
 def _conv(weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]) -> Conv2d:
@@ -120,7 +135,7 @@ def _conv(weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]) -> Con
 
 def test_weights_are_narrow_and_within_half_a_step() -> None:
     weight = np.random.default_rng(0).normal(size=(5, 1, 3, 2)).astype(np.float32)
-    stored = quantize_weights(_conv(weight, np.ones(5, np.float32)), 0.01)
+    stored = quantize_weights(_conv(weight, np.ones(5, np.float32)), Affine(0.01, 0))
     assert stored.weight.min() >= -127
     restored = stored.weight * stored.scales[:, None, None, None]
     steps = np.abs(restored - weight) / stored.scales[:, None, None, None]
@@ -130,7 +145,7 @@ def test_weights_are_narrow_and_within_half_a_step() -> None:
 
 def test_a_channel_of_zeros_with_a_large_bias_keeps_its_bias() -> None:
     weight, bias = np.zeros((2, 1, 1, 2), np.float32), np.array([1e4, 0.0], np.float32)
-    stored = quantize_weights(_conv(weight, bias), 1e-3)
+    stored = quantize_weights(_conv(weight, bias), Affine(1e-3, 0))
     assert abs(int(stored.bias[0])) <= 2**30
     np.testing.assert_allclose(stored.bias[0] * float(stored.scales[0]) * 1e-3, 1e4, rtol=1e-6)
     assert stored.scales.min() >= 1e-9
@@ -145,7 +160,7 @@ def test_a_dead_tensor_leaves_a_model_that_every_engine_loads(
         for name, bounds in calibration.ranges.items()
     }
     ranges["decoder0/sum"] = ranges["decoder1/sum"] = (-50.0, 50.0)
-    content = write_int8(quantize_graph(graph, replace(calibration, ranges=ranges)))
+    content = write_quantized(quantize_graph(graph, replace(calibration, ranges=ranges)))
     engines = ["litert", "litert-reference"] + ["tflm"] * (find_spec("tflite_micro") is not None)
     for name in engines:
         engine = engine_from_bytes(name, content)
