@@ -47,10 +47,10 @@ def export(
     pass, or nothing is written.
     """
     from distill.checkpoint import load_checkpoint
-    from export.formats import known_formats
+    from export.formats import wanted
     from export.pipeline import ExportRejected, refuse_as_passed, unavailable_gates
 
-    known_formats(targets)  # before anything slow
+    wanted(targets)  # before anything slow
     checkpoint = load_checkpoint(run)
     try:
         artefacts = _with_progress(checkpoint, targets, output or run / "artefacts", data)

@@ -8,7 +8,7 @@ from importlib import metadata
 
 from distill.checkpoint import Checkpoint
 from export.calibration import Calibration
-from export.formats import SUFFIXES, Emitted
+from export.formats import Emitted, suffix
 from export.gates.onnx_structure import onnx_operator_counts
 from export.gates.tflite_file import read_model
 from export.material import Material
@@ -47,7 +47,7 @@ def describe(
         name=name,
         target=emitted.format,
         model=ModelFile(
-            file=name + SUFFIXES[emitted.format],
+            file=name + suffix(emitted.format),
             bytes=len(emitted.content),
             sha256=hashlib.sha256(emitted.content).hexdigest(),
         ),
@@ -61,7 +61,7 @@ def describe(
         network=Network(
             preset=record.preset, parameters=graph.parameters, macs_per_step=graph.macs
         ),
-        quantization={} if calibration is None else _quantization(calibration, material),
+        quantization={} if calibration is None else _quantization(emitted, calibration, material),
         operators=_operators(emitted),
         tools=_versions(),
         provenance=_provenance(checkpoint, material),
@@ -83,11 +83,20 @@ def _spec(tensor: Tensor, emitted: Emitted) -> TensorSpec:
     )
 
 
-def _quantization(calibration: Calibration, material: Material) -> dict[str, str | int | float]:
+def _quantization(
+    emitted: Emitted, calibration: Calibration, material: Material
+) -> dict[str, str | int | float]:
+    wide = emitted.quantized.wide if emitted.quantized is not None else frozenset()
+    kinds = {
+        affine.precision
+        for affine in (emitted.quantized.activations.values() if emitted.quantized else ())
+    }
+    widths = {"int8": "int8, per tensor, asymmetric", "int16": "int16, per tensor, symmetric"}
     return {
-        "activations": "int8, per tensor, asymmetric",
+        "activations": "; ".join(widths[kind] for kind in sorted(kinds, reverse=True)),
+        "tensors_in_int16": len(wide),
         "weights": "int8, per channel, symmetric, ±127",
-        "biases": "int32",
+        "biases": "int64 beside int16 activations" if wide else "int32",
         "ranges": "true minimum and maximum, states carried",
         "calibration_data": material.source,
         "calibration_frames": calibration.frames,

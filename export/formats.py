@@ -3,41 +3,87 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from export.quantization import QuantizedGraph
+from targets.catalog import BUILTIN, load_target
 from targets.errors import InputError
+from targets.schema import Target
 
-Format = Literal["tflite-int8", "tflite-fp32", "onnx-fp32"]
+Format = Literal["tflite-int8", "tflite-int16x8", "tflite-fp32", "onnx-fp32"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-SUFFIXES: dict[Format, str] = {
-    "tflite-int8": ".tflite",
-    "tflite-fp32": ".tflite",
-    "onnx-fp32": ".onnx",
-}
+SUFFIXES: dict[str, str] = {"tflite": ".tflite", "onnx": ".onnx", "c": ".c"}
+INTEGER: frozenset[Format] = frozenset({"tflite-int8", "tflite-int16x8"})
+WIDE: frozenset[Format] = frozenset({"tflite-int16x8"})  # int16 activations
 
 
 @dataclass(frozen=True)
 class Emitted:
-    """The bytes of one model file; ``quantized`` is what an int8 one was written from."""
+    """The bytes of one model file; ``quantized`` is what an integer one was written from.
+
+    ``sources`` are further files that C needs beside it, ``memory`` what it takes in bytes.
+    """
 
     format: Format
     content: bytes = field(repr=False)
     quantized: QuantizedGraph | None = field(default=None, repr=False)
+    sources: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    memory: Mapping[str, int] = field(default_factory=dict)
 
 
-def known_formats(names: Sequence[str]) -> list[Format]:
-    """The named formats, each once, in the order given. Raises InputError for an unknown one."""
-    by_name: dict[str, Format] = {name: name for name in FORMATS}
-    for name in names:
-        if name not in by_name:
-            close = difflib.get_close_matches(name, FORMATS, n=1)
-            meant = f"Did you mean {close[0]}? " if close else ""
-            raise InputError(
-                f"Unknown export target {name!r}.", hint=f"{meant}Known: {', '.join(FORMATS)}."
-            )
+@dataclass(frozen=True)
+class Wanted:
+    """What an export was asked for: formats, and the devices that they must fit."""
+
+    formats: tuple[Format, ...]
+    devices: Mapping[Format, tuple[Target, ...]] = field(default_factory=dict)
+
+
+def suffix(format: Format) -> str:
+    """The file name suffix of a format."""
+    return SUFFIXES[format.partition("-")[0]]
+
+
+def wanted(names: Sequence[str]) -> Wanted:
+    """Formats and devices by name, each once, in the order given.
+
+    A device (or a profile ``*.toml``) stands for the first of its formats that is written here.
+    Raises InputError for an unknown name, or a device that takes none of the formats.
+    """
     if not names:
         raise InputError("No export target given.", hint=f"Known: {', '.join(FORMATS)}.")
-    return [by_name[name] for name in dict.fromkeys(names)]
+    formats: dict[Format, list[Target]] = {}
+    for name in dict.fromkeys(names):
+        if known := next((format for format in FORMATS if format == name), None):
+            formats.setdefault(known, [])
+            continue
+        target = _device(name)
+        formats.setdefault(preferred_format(target), []).append(target)
+    return Wanted(
+        tuple(formats), {format: tuple(devices) for format, devices in formats.items() if devices}
+    )
+
+
+def preferred_format(target: Target) -> Format:
+    """The first format of a target that is written here. Raises InputError when there is none."""
+    for name in target.formats:
+        for format in FORMATS:
+            if format == name:
+                return format
+    raise InputError(
+        f"The target {target.name} takes none of the formats written here.",
+        hint=f"It takes {', '.join(target.formats)}; known are {', '.join(FORMATS)}.",
+    )
+
+
+def _device(name: str) -> Target:
+    known = (*FORMATS, *(one for one in BUILTIN if one not in FORMATS))
+    if name not in BUILTIN and not name.endswith(".toml"):
+        close = difflib.get_close_matches(name, known, n=1)
+        meant = f"Did you mean {close[0]}? " if close else ""
+        raise InputError(
+            f"Unknown export target {name!r}.", hint=f"{meant}Known: {', '.join(known)}."
+        )
+    return load_target(name)

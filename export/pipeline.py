@@ -14,15 +14,15 @@ from distill.checkpoint import Checkpoint
 from distill.corpus import SAMPLE_RATE, Corpus, open_corpus
 from export.calibration import Calibration, calibrate
 from export.describe import describe
-from export.formats import Emitted, Format, known_formats
+from export.emission import emit
+from export.formats import INTEGER, WIDE, Emitted, Format, wanted
 from export.lowering import lower
 from export.material import Material, gather
-from export.onnx import write_onnx
+from export.precision import wide_everywhere
 from export.publish import check_writable, publish
-from export.quality import FloatQuality, compare_int8, float_quality
+from export.quality import FloatQuality, compare_quantized, float_quality
 from export.quantization import quantize_graph
 from export.step_graph import StepGraph
-from export.tflite import write_float, write_quantized
 from export.verify import Features, probe_features, verify_file, verify_network, verify_parity
 from runtime.artefact import Artefact, GateResult, Sidecar, sidecar_path
 from runtime.engines import engine_from_bytes
@@ -74,7 +74,7 @@ def export_checkpoint(
     and :class:`ExportRejected` when a gate fails; then ``output`` is as it was before. A gate that
     could not run does not stop the export: look for the verdict ``unavailable`` in the sidecars.
     """
-    formats = known_formats(targets)
+    formats = wanted(targets).formats
     check_writable(output)
     report = progress or _silent
     report("reading data", 0.0)
@@ -131,14 +131,23 @@ def verified_models(
     progress("lowering", 0.1)
     graph = lower(network)
     probe = probe_features(contract, [item.noisy for item in material.held_out])
-    calibration, emitted = _emit(checkpoint, graph, formats, material, progress)
+    calibration = _calibrated(graph, checkpoint, formats, material, progress)
+    quantized = {
+        name: quantize_graph(graph, calibration, wide_everywhere(graph) if name in WIDE else ())
+        for name in formats
+        if name in INTEGER and calibration is not None
+    }
+    progress("writing in memory", 0.3)
+    # Every float format is checked against every other, also when only one of them is asked for.
+    floats: tuple[Format, ...] = ("tflite-fp32", "onnx-fp32")
+    files = {
+        name: emit(name, network, graph, quantized) for name in dict.fromkeys((*formats, *floats))
+    }
+    emitted = [files[name] for name in formats]
     progress("verifying the network", 0.45)
     shared = verify_network(network, graph, probe)
-    floats = {model.format: model.content for model in emitted if model.quantized is None}
-    # Every format is checked against every other, also when only one of them is asked for.
-    floats.setdefault("tflite-fp32", write_float(graph))
-    floats.setdefault("onnx-fp32", write_onnx(network, graph))
-    shared.append(verify_parity(network, graph, floats, probe))
+    contents = {name: files[name].content for name in floats}
+    shared.append(verify_parity(network, graph, contents, probe))
     progress("scoring", 0.55)
     reference = float_quality(graph, contract, material.held_out)
     verified = []
@@ -191,32 +200,22 @@ def refuse_as_passed(written: str, skipped: Sequence[GateResult]) -> None:
     )
 
 
-def _emit(
-    checkpoint: Checkpoint,
+def _calibrated(
     graph: StepGraph,
+    checkpoint: Checkpoint,
     formats: Sequence[Format],
     material: Material,
     progress: Progress,
-) -> tuple[Calibration | None, list[Emitted]]:
-    calibration = None
-    emitted = []
-    for name in formats:
-        match name:
-            case "tflite-int8":
-                calibration = calibrate(
-                    graph,
-                    checkpoint.record.contract,
-                    material.calibration,
-                    lambda done: progress("calibrating", 0.1 + 0.15 * done),
-                )
-                quantized = quantize_graph(graph, calibration)
-                emitted.append(Emitted(name, write_quantized(quantized), quantized))
-            case "tflite-fp32":
-                emitted.append(Emitted(name, write_float(graph)))
-            case "onnx-fp32":
-                progress("tracing ONNX", 0.25)
-                emitted.append(Emitted(name, write_onnx(checkpoint.network, graph)))
-    return calibration, emitted
+) -> Calibration | None:
+    """The ranges that all integer formats share; nothing where none is wanted."""
+    if not INTEGER.intersection(formats):
+        return None
+    return calibrate(
+        graph,
+        checkpoint.record.contract,
+        material.calibration,
+        lambda done: progress("calibrating", 0.1 + 0.15 * done),
+    )
 
 
 def _verified(
@@ -232,7 +231,7 @@ def _verified(
     scores = draft.scores
     if model.quantized is not None:
         engine = engine_from_bytes("litert-reference", model.content)
-        comparison = compare_int8(reference, draft, engine, material.held_out)
+        comparison = compare_quantized(reference, draft, engine, material.held_out)
         scores = comparison.scores()
     gates = (*draft.gates, *verify_file(model, graph, draft, probe, comparison))
     return Verified(model, draft.model_copy(update={"gates": gates, "scores": scores}))

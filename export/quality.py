@@ -1,4 +1,4 @@
-"""What a listener gets from the float graph and from the int8 file, on the same mixtures."""
+"""What a listener gets from the float graph and from a quantized file, on the same mixtures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from runtime.stft import StftContract, analyse, apply_mask, synthesise
 
 @dataclass(frozen=True)
 class Comparison:
-    """Mean scores of each row over ``items`` mixtures, and how far int8 is from float.
+    """Mean scores of each row over ``items`` mixtures, and how far the file is from float.
 
     ``snr_db`` is the mean over the mixtures of float energy over the energy of the difference,
     ``worst_snr_db`` that of the mixture where it is least.
@@ -29,14 +29,15 @@ class Comparison:
 
     noisy: Scores
     float32: Scores
-    int8: Scores
+    quantized: Scores
     snr_db: float
     worst_snr_db: float
     items: int
+    label: str = "int8"  # of the quantized row
 
     def scores(self) -> dict[str, dict[str, float]]:
         """Row → metric → mean, without what was not measured; for the sidecar."""
-        rows = {"noisy": self.noisy, "float": self.float32, "int8": self.int8}
+        rows = {"noisy": self.noisy, "float": self.float32, self.label: self.quantized}
         return {name: measured(row) for name, row in rows.items()}
 
 
@@ -64,10 +65,10 @@ def float_quality(
     )
 
 
-def compare_int8(
+def compare_quantized(
     reference: FloatQuality, sidecar: Sidecar, engine: Engine, mixtures: Sequence[Mixture]
 ) -> Comparison:
-    """Denoise with the int8 file through the streaming path and set it beside the float graph."""
+    """Denoise with a quantized file through the streaming path, beside the float graph."""
     estimates = []
     for item in mixtures:
         denoiser = MultichannelDenoiser(sidecar, engine, 1)
@@ -77,10 +78,11 @@ def compare_int8(
     return Comparison(
         noisy=reference.noisy,
         float32=reference.float32,
-        int8=_mean(mixtures, estimates),
+        quantized=_mean(mixtures, estimates),
         snr_db=float(np.mean(ratios)),
         worst_snr_db=min(ratios),
         items=len(mixtures),
+        label=sidecar.target.partition("-")[2],
     )
 
 

@@ -14,13 +14,13 @@ from distill.checkpoint import Checkpoint, CheckpointRecord, save_checkpoint
 from distill.unet import UNet
 from export.calibration import Calibration
 from export.describe import describe
-from export.formats import SUFFIXES, Emitted, Format
+from export.emission import emit
+from export.formats import INTEGER, WIDE, Emitted, Format, suffix
 from export.lowering import lower
 from export.material import Material
-from export.onnx import write_onnx
+from export.precision import wide_everywhere
 from export.quantization import quantize_graph
 from export.step_graph import StepGraph
-from export.tflite import write_float, write_quantized
 from runtime.artefact import Artefact, Sidecar, sidecar_path, write_atomically
 from runtime.figures import Figure
 from runtime.profile import Unavailable, arena_figures
@@ -67,7 +67,7 @@ def rehearse(
         sidecar = describe(checkpoint, graph, emitted, _NOTHING, calibration)
         if not arena:
             return Rehearsal(graph, sidecar, (), ())
-        model = Path(folder) / f"model{SUFFIXES[format]}"
+        model = Path(folder) / f"model{suffix(format)}"
         renamed = sidecar.model_copy(
             update={"model": sidecar.model.model_copy(update={"file": model.name})}
         )
@@ -78,14 +78,11 @@ def rehearse(
 
 
 def _emit(network: UNet, graph: StepGraph, format: Format) -> tuple[Emitted, Calibration | None]:
-    match format:
-        case "tflite-int8":
-            names = [tensor.name for tensor in graph.inputs]
-            names += [operator.output.name for operator in graph.operators]
-            calibration = Calibration(dict.fromkeys(names, (-1.0, 1.0)), 0, "0" * 64)
-            quantized = quantize_graph(graph, calibration)
-            return Emitted(format, write_quantized(quantized), quantized), calibration
-        case "tflite-fp32":
-            return Emitted(format, write_float(graph)), None
-        case "onnx-fp32":
-            return Emitted(format, write_onnx(network, graph)), None
+    if format not in INTEGER:
+        return emit(format, network, graph, {}), None
+    names = [tensor.name for tensor in graph.inputs]
+    names += [operator.output.name for operator in graph.operators]
+    calibration = Calibration(dict.fromkeys(names, (-1.0, 1.0)), 0, "0" * 64)
+    wide = wide_everywhere(graph) if format in WIDE else ()
+    quantized = quantize_graph(graph, calibration, wide)
+    return emit(format, network, graph, {format: quantized}), calibration

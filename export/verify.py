@@ -13,7 +13,7 @@ from export.executor import StepExecutor
 from export.formats import Emitted, Format
 from export.gates.bit_exact import bit_exact
 from export.gates.causality import causality
-from export.gates.fidelity import int8_versus_float
+from export.gates.fidelity import quantized_versus_float
 from export.gates.no_float_weights import no_float_weights
 from export.gates.onnx_structure import onnx_structure
 from export.gates.parity import parity
@@ -67,22 +67,35 @@ def verify_file(
     probe: Features,
     comparison: Comparison | None,
 ) -> list[GateResult]:
-    """Gates on the bytes of one file; ``comparison`` is that of an int8 one."""
-    moved = _responds(emitted, sidecar, probe)
-    if emitted.format == "onnx-fp32":
-        return [onnx_structure(emitted.content, graph), moved]
-    gates = [structure(emitted.content, graph), stored_weights(emitted.content, graph), moved]
-    if emitted.quantized is None:
-        return gates
-    stored = quantize(probe[:BIT_EXACT_FRAMES], sidecar.inputs[0])
-    gates += [
-        scale_floor(emitted.content),
-        no_float_weights(emitted.content),
-        bit_exact(emitted.content, stored),
-    ]
+    """Gates on the bytes of one file; ``comparison`` is that of a file whose values differ from
+    the float graph's. A quantized file is judged against the quantized graph it was written
+    from."""
+    match emitted.format:
+        case "onnx-fp32":
+            gates = [onnx_structure(emitted.content, graph)]
+        case _:
+            gates = _tflite_gates(emitted, graph, sidecar, probe)
+    gates.append(_responds(emitted, sidecar, probe))
     if comparison is not None:
-        gates.append(int8_versus_float(comparison))
+        gates.append(quantized_versus_float(comparison))
     return gates
+
+
+def _tflite_gates(
+    emitted: Emitted, graph: StepGraph, sidecar: Sidecar, probe: Features
+) -> list[GateResult]:
+    content = emitted.content
+    if emitted.quantized is None:
+        return [structure(content, graph), stored_weights(content, graph)]
+    written = emitted.quantized.graph
+    stored = quantize(probe[:BIT_EXACT_FRAMES], sidecar.inputs[0])
+    return [
+        structure(content, written),
+        stored_weights(content, written),
+        scale_floor(content),
+        no_float_weights(content, wide=bool(emitted.quantized.wide)),
+        bit_exact(content, stored),
+    ]
 
 
 def _responds(emitted: Emitted, sidecar: Sidecar, probe: Features) -> GateResult:

@@ -1,8 +1,9 @@
-"""Gate ``bit-exact``: TFLM and LiteRT's reference kernels agree on every bit of an int8 model."""
+"""Gate ``bit-exact``: TFLM and LiteRT's reference kernels agree on every bit of a model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +17,10 @@ NAME = "bit-exact"
 LIMIT = "0 LSB"
 
 
-def bit_exact(model: bytes, features: npt.NDArray[np.int8]) -> GateResult:
+def bit_exact(model: bytes, features: npt.NDArray[Any]) -> GateResult:
     """All outputs and states over ``features`` ``[frames, bins, 3]``, from two states.
 
-    Half of the frames follow a random state over the whole range of int8, where saturation is.
+    Half of the frames follow a random state over its whole range, where saturation is.
     Unavailable where an engine is not installed.
     """
     try:
@@ -52,7 +53,11 @@ def _zeros(ports: Sequence[Port]) -> list[Array]:
 
 
 def _drawn(ports: Sequence[Port], rng: np.random.Generator) -> list[Array]:
-    return [rng.integers(-128, 128, port.shape).astype(port.dtype) for port in ports]
+    drawn = []
+    for port in ports:
+        limits = np.iinfo(port.dtype)
+        drawn.append(rng.integers(limits.min, limits.max + 1, port.shape).astype(port.dtype))
+    return drawn
 
 
 def _result(measured: str, verdict: str, detail: str) -> GateResult:

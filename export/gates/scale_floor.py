@@ -11,19 +11,19 @@ from runtime.artefact import GateResult
 
 NAME = "scale-floor"
 LIMIT = 1e-9
+QUANTIZED = ("INT8", "INT16")
 
 
 def scale_floor(model: bytes) -> GateResult:
-    """The smallest scale among all int8 tensors of the file; one without a scale counts as 0."""
-    quantized = [tensor for tensor in read_model(model).tensors if tensor.type != "FLOAT32"]
+    """The smallest scale among all quantized tensors; one without a scale counts as 0."""
     scales = {
         tensor.name: min(tensor.scales, default=0.0)
-        for tensor in quantized
-        if tensor.type == "INT8"
+        for tensor in read_model(model).tensors
+        if tensor.type in QUANTIZED
     }
     if not scales:
         return GateResult(
-            name=NAME, measured="no int8 tensor", limit=f"≥ {LIMIT:.0e}", verdict="fail"
+            name=NAME, measured="no quantized tensor", limit=f"≥ {LIMIT:.0e}", verdict="fail"
         )
     name = min(scales, key=lambda key: scales[key])
     return GateResult(
@@ -31,5 +31,5 @@ def scale_floor(model: bytes) -> GateResult:
         measured=f"{scales[name]:.1e}",
         limit=f"≥ {LIMIT:.0e}",
         verdict="pass" if scales[name] >= LIMIT else "fail",
-        detail=f"smallest: {name}, of {len(scales)} int8 tensors",
+        detail=f"smallest: {name}, of {len(scales)} quantized tensors",
     )

@@ -78,7 +78,7 @@ def test_a_failed_gate_is_shown_and_exits_with_1(invoke: Invoke, poor_run_folder
     result = invoke(poor_run_folder, "--json")
     assert result.status == 1
     assert json.loads(result.output)["artefacts"][0]["path"] is None
-    assert "Error: The export was rejected. int8-versus-float" in result.errors
+    assert "Error: The export was rejected. quantized-versus-float" in result.errors
     assert not (poor_run_folder / "artefacts").exists()
 
 
@@ -102,7 +102,8 @@ def test_a_gate_that_could_not_run_exits_with_3_and_keeps_the_artefact(
 def test_bad_input_exits_with_2(invoke: Invoke, run_folder: Path, tmp_path: Path) -> None:
     unknown = invoke(run_folder, "--target", "tflite-int16")
     assert unknown.status == 2
-    assert "Known: tflite-int8, tflite-fp32, onnx-fp32" in unknown.errors
+    assert "Did you mean tflite-int16x8?" in unknown.errors
+    assert "cortex-m4" in unknown.errors
     missing_run = invoke(tmp_path / "nothing")
     assert missing_run.status == 2
     assert "No checkpoint" in missing_run.errors

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from distill.checkpoint import Checkpoint, load_checkpoint
-from export.formats import FORMATS, known_formats
-from export.gates.fidelity import int8_versus_float
+from export.formats import FORMATS, wanted
+from export.gates.fidelity import quantized_versus_float
 from export.material import Material
 from export.pipeline import (
     ExportRejected,
@@ -111,12 +111,12 @@ def test_a_rejected_export_writes_nothing_and_says_why(
     monkeypatch.setattr("export.pipeline.gather", lambda corpus: material)
     monkeypatch.setattr("export.pipeline.open_corpus", lambda data: None)
     output = tmp_path / "artefacts"
-    with pytest.raises(ExportRejected, match="int8-versus-float") as caught:
+    with pytest.raises(ExportRejected, match="quantized-versus-float") as caught:
         export_checkpoint(load_checkpoint(poor_run_folder), ["tflite-int8"], output)
     assert caught.value.exit_code == 1
     assert not output.exists()
     verdicts = {gate.name: gate.verdict for gate in caught.value.sidecars[0].gates}
-    assert verdicts.pop("int8-versus-float") == "fail"
+    assert verdicts.pop("quantized-versus-float") == "fail"
     assert set(verdicts.values()) == {"pass"}
 
 
@@ -158,9 +158,9 @@ def test_an_unknown_target_names_the_known_ones(run_folder: Path, tmp_path: Path
 
 
 def test_targets_are_taken_once_and_at_least_one_is_needed() -> None:
-    assert known_formats(["onnx-fp32", "tflite-int8", "onnx-fp32"]) == ["onnx-fp32", "tflite-int8"]
+    assert wanted(["onnx-fp32", "tflite-int8", "onnx-fp32"]).formats == ("onnx-fp32", "tflite-int8")
     with pytest.raises(InputError, match="No export target"):
-        known_formats([])
+        wanted([])
 
 
 def test_a_contract_that_does_not_fit_is_refused(run_folder: Path, material: Material) -> None:
@@ -171,12 +171,12 @@ def test_a_contract_that_does_not_fit_is_refused(run_folder: Path, material: Mat
         verified_models(replace(checkpoint, record=record), ["tflite-fp32"], material, _silent)
 
 
-# int8-versus-float ------------------------------------------------------------------------------
+# quantized-versus-float ---------------------------------------------------------------------
 
 GOOD = Comparison(
     noisy=Scores(5.0, 1.5, 0.8),
     float32=Scores(12.0, 2.2, 0.9),
-    int8=Scores(11.9, 2.18, 0.9),
+    quantized=Scores(11.9, 2.18, 0.9),
     snr_db=27.0,
     worst_snr_db=12.0,
     items=16,
@@ -184,7 +184,7 @@ GOOD = Comparison(
 
 
 def test_a_faithful_int8_model_passes() -> None:
-    result = int8_versus_float(GOOD)
+    result = quantized_versus_float(GOOD)
     assert result.verdict == "pass"
     assert "SNR 27.0 dB" in result.measured
     assert "least SNR of one 12.0 dB" in result.detail
@@ -195,14 +195,14 @@ def test_a_faithful_int8_model_passes() -> None:
     [
         (replace(GOOD, snr_db=3.0), "far from the float"),
         (replace(GOOD, snr_db=float("nan")), "far from the float"),
-        (replace(GOOD, int8=Scores(11.4, 2.2, 0.9)), "SI-SDR drops"),
-        (replace(GOOD, int8=Scores(11.9, 2.0, 0.9)), "PESQ drops"),
+        (replace(GOOD, quantized=Scores(11.4, 2.2, 0.9)), "SI-SDR drops"),
+        (replace(GOOD, quantized=Scores(11.9, 2.0, 0.9)), "PESQ drops"),
         (replace(GOOD, noisy=Scores(11.95, 1.5, 0.8)), "no better than the noisy"),
         (replace(GOOD, noisy=Scores(None, None, None)), "silent"),
     ],
 )
 def test_an_unfaithful_one_fails(broken: Comparison, finding: str) -> None:
-    result = int8_versus_float(broken)
+    result = quantized_versus_float(broken)
     assert result.verdict == "fail"
     assert finding in result.detail
 
@@ -210,14 +210,14 @@ def test_an_unfaithful_one_fails(broken: Comparison, finding: str) -> None:
 def test_without_pesq_the_gate_could_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     absent = {"pesq": "not installed", "pystoi": "0.4.1"}
     monkeypatch.setattr("export.gates.fidelity.metric_versions", lambda: absent)
-    unscored = replace(GOOD, float32=Scores(12.0, None, 0.9), int8=Scores(11.9, None, 0.9))
-    assert int8_versus_float(unscored).verdict == "unavailable"
-    assert int8_versus_float(replace(unscored, snr_db=1.0)).verdict == "fail"
+    unscored = replace(GOOD, float32=Scores(12.0, None, 0.9), quantized=Scores(11.9, None, 0.9))
+    assert quantized_versus_float(unscored).verdict == "unavailable"
+    assert quantized_versus_float(replace(unscored, snr_db=1.0)).verdict == "fail"
 
 
 def test_pesq_that_could_judge_nothing_is_not_a_pass() -> None:
-    unscored = replace(GOOD, float32=Scores(12.0, None, 0.9), int8=Scores(11.9, None, 0.9))
-    result = int8_versus_float(unscored)
+    unscored = replace(GOOD, float32=Scores(12.0, None, 0.9), quantized=Scores(11.9, None, 0.9))
+    result = quantized_versus_float(unscored)
     assert result.verdict == "unavailable"
     assert "could judge no mixture" in result.measured
 
@@ -225,7 +225,7 @@ def test_pesq_that_could_judge_nothing_is_not_a_pass() -> None:
 def test_coarse_ranges_are_heard(run_folder: Path, material: Material) -> None:
     """Calibrating on signals far louder than speech leaves few steps for speech itself."""
     deafening = replace(material, calibration=[1e6 * s for s in material.calibration])
-    with pytest.raises(ExportRejected, match="int8-versus-float"):
+    with pytest.raises(ExportRejected, match="quantized-versus-float"):
         verified_models(load_checkpoint(run_folder), ["tflite-int8"], deafening, _silent)
 
 
