@@ -1,0 +1,195 @@
+"""What a simulation is asked and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from runtime.figures import Figure, Provenance
+from targets.errors import InputError
+
+C_TYPES = {"int8": "int8_t", "int16": "int16_t", "float32": "float"}
+
+
+@dataclass(frozen=True, eq=False)
+class GoldenVectors:
+    """Frames fed to a model in turn, state carried, and the masks it has to answer.
+
+    Stored values (int8, int16 or float32): ``features`` ``[frames, features]``, ``masks``
+    ``[frames, masks]``. Raises InputError for anything else.
+    """
+
+    features: npt.NDArray[Any] = field(repr=False)
+    masks: npt.NDArray[Any] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        for name, values in (("features", self.features), ("masks", self.masks)):
+            if values.ndim != 2 or values.size == 0 or values.dtype.name not in C_TYPES:
+                raise InputError(
+                    f"Golden {name} are {values.dtype} {list(values.shape)}, not frames of values.",
+                    hint="Give int8, int16 or float32 of shape [frames, values].",
+                )
+        if len(self.features) != len(self.masks):
+            raise InputError(
+                f"{len(self.features)} frames of features, {len(self.masks)} of masks.",
+                hint="Every frame needs the mask that belongs to it.",
+            )
+
+    @property
+    def frames(self) -> int:
+        return len(self.features)
+
+
+@dataclass(frozen=True)
+class OperatorLabel:
+    """What the step of the generated code is that calls its profiling hook with number ``step``."""
+
+    step: int
+    kind: str  # "CONV_2D"
+    output: str
+    macs: int = 0
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Count(_Record):
+    """Instructions over all frames."""
+
+    minimum: int
+    median: int
+    maximum: int
+
+    @classmethod
+    def of(cls, values: Sequence[int]) -> Count:
+        """The range of ``values``, of which there is at least one."""
+        return cls(minimum=min(values), median=round(median(values)), maximum=max(values))
+
+
+class OperatorCount(_Record):
+    """Instructions of one operator, and its multiplications of activations with weights."""
+
+    step: int
+    kind: str
+    output: str
+    macs: int
+    instructions: Count
+
+    @property
+    def per_mac(self) -> float | None:
+        """Instructions per MAC in the median frame, None for an operator without MACs."""
+        return self.instructions.median / self.macs if self.macs else None
+
+
+class Sizes(_Record):
+    """Bytes in the linked firmware, without those of the bench.
+
+    ``text``, ``rodata``, ``data`` and ``bss`` come from the generated sources; ``library_code``
+    and ``library_data`` from what they call (memcpy, arithmetic that the core lacks);
+    ``instance`` is the state and the arena, which the caller owns.
+    """
+
+    text: int
+    rodata: int
+    data: int
+    bss: int
+    library_code: int
+    library_data: int
+    instance: int
+
+    @property
+    def flash(self) -> int:
+        """What a device stores: code, constants and initial values."""
+        return self.text + self.rodata + self.data + self.library_code
+
+    @property
+    def ram(self) -> int:
+        """What a device keeps in memory between steps; the stack comes on top."""
+        return self.data + self.bss + self.library_data + self.instance
+
+
+class Difference(_Record):
+    """The first value that is not the golden one, and how many there are."""
+
+    frame: int
+    value: int
+    expected: float
+    actual: float
+    differing: int  # values, over all frames
+    largest: float  # difference, in stored values
+
+
+class SimulationReport(_Record):
+    """A model on a simulated core. Instructions are exact; they are not cycles."""
+
+    core: str
+    machine: str
+    compiler: str
+    simulator: str
+    conditions: str
+    provenance: Provenance = Provenance.SIMULATED
+    frames: int
+    step: Count
+    steps: tuple[int, ...]  # instructions of every frame
+    overhead: int  # instructions of reading the counter and calling, already subtracted
+    operators: tuple[OperatorCount, ...]  # empty when the sources have no hooks
+    stack: int  # bytes, deepest over all frames
+    sizes: Sizes
+    difference: Difference | None
+    runs: int
+    repeatable: bool  # every run gave the same counts and masks
+
+    @property
+    def exact(self) -> bool:
+        """Whether every mask was the golden one to the bit."""
+        return self.difference is None
+
+    def figures(self) -> tuple[Figure, ...]:
+        """The report as figures, each with where it comes from."""
+        frames = f"over {self.frames} frames, {self.conditions}"
+        linked = f"linked firmware without the bench, {self.conditions}"
+        parts: list[tuple[str, float, str, str, str]] = [
+            ("instructions per step, median", self.step.median, "", self.simulator, frames),
+            ("instructions per step, minimum", self.step.minimum, "", self.simulator, frames),
+            ("instructions per step, maximum", self.step.maximum, "", self.simulator, frames),
+            ("stack", self.stack, "bytes", self.simulator, f"deepest {frames}"),
+            ("flash", self.sizes.flash, "bytes", self.compiler, linked),
+            ("RAM without stack", self.sizes.ram, "bytes", self.compiler, linked),
+        ]
+        return tuple(
+            Figure(
+                name=f"{name} [{self.core}]",
+                value=value,
+                unit=unit,
+                provenance=self.provenance,
+                tool=tool,
+                conditions=conditions,
+            )
+            for name, value, unit, tool, conditions in parts
+        )
+
+
+def compare(vectors: GoldenVectors, masks: npt.NDArray[Any]) -> Difference | None:
+    """The difference of ``masks`` ``[frames, masks]`` from the golden ones, bit by bit."""
+    expected, actual = np.ascontiguousarray(vectors.masks), np.ascontiguousarray(masks)
+    bits = f"u{expected.itemsize}"
+    different = expected.view(bits) != actual.view(bits)
+    if not different.any():
+        return None
+    frame, value = (int(index) for index in np.argwhere(different)[0])
+    gap = np.abs(actual.astype(np.float64) - expected.astype(np.float64))
+    return Difference(
+        frame=frame,
+        value=value,
+        expected=float(expected[frame, value]),
+        actual=float(actual[frame, value]),
+        differing=int(different.sum()),
+        largest=float(np.nanmax(gap[different], initial=0.0)),
+    )
