@@ -71,6 +71,7 @@ _VERSIONS: dict[int, tuple[int, int]] = {
 _FLOAT_VERSIONS: dict[int, int] = {_CODES.TRANSPOSE_CONV: 3}  # the first with a bias
 _TYPES = {
     "float32": schema.TensorType.FLOAT32,
+    "float16": schema.TensorType.FLOAT16,
     "int8": schema.TensorType.INT8,
     "int16": schema.TensorType.INT16,
     "int32": schema.TensorType.INT32,
@@ -80,29 +81,35 @@ _TYPES = {
 
 def write_float(graph: StepGraph) -> bytes:
     """The float32 TFLite file of a step graph."""
-    return _Writer(graph, None).file()
+    return Writer(graph).file()
 
 
 def write_quantized(quantized: QuantizedGraph) -> bytes:
     """The TFLite file of a quantized graph; inputs and outputs are integers too."""
-    return _Writer(quantized.graph, quantized).file()
+    return Writer(quantized.graph, quantized).file()
 
 
 @dataclass
-class _Writer:
+class Writer:
+    """Collects what a file is made of; a float file where ``quantized`` is None."""
+
     graph: StepGraph
-    quantized: QuantizedGraph | None
+    quantized: QuantizedGraph | None = None
+    operators: list[schema.OperatorT] = field(default_factory=list)
     buffers: list[schema.BufferT] = field(default_factory=lambda: [schema.BufferT()])
     tensors: list[schema.TensorT] = field(default_factory=list)
     codes: list[tuple[int, int]] = field(default_factory=list)  # builtin code and version
     index: dict[str, int] = field(default_factory=dict)
 
     def file(self) -> bytes:
+        """The finished file, once."""
         for tensor in self.graph.inputs:
             self._operand(tensor)
+        for operator in self.graph.operators:
+            self._operator(operator)
         subgraph = schema.SubGraphT()
         subgraph.name = "step"
-        subgraph.operators = [self._operator(operator) for operator in self.graph.operators]
+        subgraph.operators = self.operators
         subgraph.tensors = self.tensors
         subgraph.inputs = [self.index[tensor.name] for tensor in self.graph.inputs]
         subgraph.outputs = [self.index[tensor.name] for tensor in self.graph.outputs]
@@ -128,50 +135,55 @@ class _Writer:
 
     def _activation(self, tensor: Tensor) -> int:
         if self.quantized is None:
-            return self._append(_tensor(tensor.name, tensor.shape, schema.TensorType.FLOAT32))
+            return self.append(tensor_record(tensor.name, tensor.shape, schema.TensorType.FLOAT32))
         affine = self.quantized.activations[tensor.name]
-        record = _tensor(tensor.name, tensor.shape, _TYPES[affine.precision])
+        record = tensor_record(tensor.name, tensor.shape, _TYPES[affine.precision])
         record.quantization = _quantization([affine.scale], [affine.zero_point])
-        return self._append(record)
+        return self.append(record)
 
     def _fixed(self, constant: Constant) -> int:
         if self.quantized is None:
-            return self._constant(constant.name, constant.values)
+            return self.constant(constant.name, constant.values)
         stored = self.quantized.constants[constant.name]
-        return self._constant(constant.name, stored.values, [stored.affine.scale])
+        return self.constant(constant.name, stored.values, [stored.affine.scale])
 
-    def _append(self, record: schema.TensorT) -> int:
+    def append(self, record: schema.TensorT) -> int:
         self.tensors.append(record)
         return len(self.tensors) - 1
 
-    def _constant(
+    def constant(
         self,
         name: str,
         values: npt.NDArray[np.generic],
         scales: Sequence[float] = (),
         axis: int = 0,
     ) -> int:
-        record = _tensor(name, values.shape, _TYPES[values.dtype.name])
+        record = tensor_record(name, values.shape, _TYPES[values.dtype.name])
         record.buffer = self._buffer(np.ascontiguousarray(values).tobytes())
         if scales:
             record.quantization = _quantization(list(scales), [0] * len(scales), axis)
-        return self._append(record)
+        return self.append(record)
 
     def _buffer(self, content: bytes) -> int:
         self.buffers.append(_AlignedBuffer(np.frombuffer(content, dtype=np.uint8)))
         return len(self.buffers) - 1
 
-    def _operator(self, operator: Operator) -> schema.OperatorT:
+    def _operator(self, operator: Operator) -> None:
         code, kind, options = _translated(operator)
-        record = schema.OperatorT()
-        numbered = (code, self._version(code, operator))
-        if numbered not in self.codes:
-            self.codes.append(numbered)
-        record.opcodeIndex = self.codes.index(numbered)
+        inputs = self._inputs(operator)
+        record = self.compute(code, self._version(code, operator), inputs)
         record.builtinOptionsType = kind
         record.builtinOptions = options
-        record.inputs = self._inputs(operator)
         record.outputs = [self._operand(operator.output)]
+
+    def compute(self, code: int, version: int, inputs: list[int]) -> schema.OperatorT:
+        """Append an operator; its outputs are still to be named."""
+        record = schema.OperatorT()
+        if (code, version) not in self.codes:
+            self.codes.append((code, version))
+        record.opcodeIndex = self.codes.index((code, version))
+        record.inputs = inputs
+        self.operators.append(record)
         return record
 
     def _version(self, code: int, operator: Operator) -> int:
@@ -188,7 +200,7 @@ class _Writer:
                 source, weight, bias = self._weighted_inputs(operator)
                 shape = np.array(operator.output.shape, np.int32)
                 return [
-                    self._constant(f"{operator.output.name}/shape", shape),
+                    self.constant(f"{operator.output.name}/shape", shape),
                     weight,
                     source,
                     bias,
@@ -208,7 +220,7 @@ class _Writer:
             case Pad():
                 pairs = np.array(list(zip(operator.before, operator.after, strict=True)), np.int32)
                 name = f"{operator.output.name}/paddings"
-                return [self._operand(operator.input), self._constant(name, pairs)]
+                return [self._operand(operator.input), self.constant(name, pairs)]
             case Mean():
                 return self._with_indices(operator, axes=operator.axes)
             case Activation() | Reshape() | Requantize():
@@ -219,7 +231,7 @@ class _Writer:
     ) -> list[int]:
         """The operator's input, then constants that say which elements it takes."""
         constants = [
-            self._constant(f"{operator.output.name}/{name}", np.array(values, np.int32))
+            self.constant(f"{operator.output.name}/{name}", np.array(values, np.int32))
             for name, values in indices.items()
         ]
         return [self._operand(operator.input), *constants]
@@ -229,19 +241,20 @@ class _Writer:
         name = f"{operator.output.name}/slopes"
         slopes = operator.slopes.reshape(1, 1, -1)
         if self.quantized is None:
-            return self._constant(name, slopes)
+            return self.constant(name, slopes)
         stored = self.quantized.constants[name]
-        return self._constant(name, stored.values.reshape(1, 1, -1), [stored.affine.scale])
+        return self.constant(name, stored.values.reshape(1, 1, -1), [stored.affine.scale])
 
     def _weighted_inputs(self, operator: Weighted) -> list[int]:
         source, name = self._operand(operator.input), operator.output.name
         depthwise = isinstance(operator, Conv2d) and operator.depthwise
         if self.quantized is None:
             weight = _laid_out(operator.weight, depthwise)
+            channels = 3 if depthwise else 0
             return [
                 source,
-                self._constant(f"{name}/weight", weight),
-                self._constant(f"{name}/bias", operator.bias),
+                self.float_weight(f"{name}/weight", weight, channels),
+                self.constant(f"{name}/bias", operator.bias),
             ]
         stored = self.quantized.weights[name]
         entry: Affine = self.quantized.activations[operator.input.name]
@@ -250,9 +263,13 @@ class _Writer:
         axis = 3 if depthwise else 0
         return [
             source,
-            self._constant(f"{name}/weight", weight, stored.scales.tolist(), axis),
-            self._constant(f"{name}/bias", stored.bias, bias_scales),
+            self.constant(f"{name}/weight", weight, stored.scales.tolist(), axis),
+            self.constant(f"{name}/bias", stored.bias, bias_scales),
         ]
+
+    def float_weight(self, name: str, weight: npt.NDArray[np.float32], axis: int) -> int:
+        """The tensor a convolution reads its weight from; ``axis`` is that of its outputs."""
+        return self.constant(name, weight)
 
     def _metadata(self) -> schema.MetadataT:
         states = {state.input.name: state.output.name for state in self.graph.states}
@@ -290,7 +307,7 @@ def _operator_code(code: int, version: int) -> schema.OperatorCodeT:
     return record
 
 
-def _tensor(name: str, shape: Shape | tuple[int, ...], kind: int) -> schema.TensorT:
+def tensor_record(name: str, shape: Shape | tuple[int, ...], kind: int) -> schema.TensorT:
     record = schema.TensorT()
     record.name, record.shape, record.type = name, list(shape), kind
     record.hasRank = True

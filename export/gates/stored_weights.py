@@ -24,7 +24,8 @@ def stored_weights(model: bytes, graph: StepGraph) -> GateResult:
     """Reads all constants of a TFLite file back and compares them with the graph's.
 
     The measure is the largest deviation in steps of the stored scale; a float constant has a step
-    of zero and must be equal. A bias must be in units of input scale · weight scale.
+    of zero and must be equal, a float16 one must be the nearest to the graph's. The bias of an
+    integer convolution must be in units of input scale · weight scale.
     """
     stored = read_model(model)
     by_output = {stored.tensors[op.outputs[0]].name: op.inputs for op in stored.operators}
@@ -49,8 +50,9 @@ def stored_weights(model: bytes, graph: StepGraph) -> GateResult:
 
 def _deviation(stored: StoredModel, sources: tuple[int, ...], conv: Weighted) -> float:
     entry, weight, bias = (stored.tensors[index] for index in sources)
+    weight = stored.unpacked().get(weight.name, weight)
     bias_scales = np.asarray(bias.scales, np.float64)
-    if weight.type == "INT8":
+    if weight.type == "INT8" and entry.type != "FLOAT32":
         # Kernels multiply the two scales; the float32 product beside the bias is only a copy.
         bias_scales = np.multiply(weight.scales, entry.scales[0], dtype=np.float64)
         if not np.allclose(bias.scales, bias_scales, rtol=1e-5, atol=0.0):
@@ -71,8 +73,9 @@ def _steps_off(tensor: StoredTensor, wanted: Weights, scales: npt.NDArray[np.flo
     """Largest distance of a constant from ``wanted``, in steps; infinite where it has no place."""
     if tensor.shape != wanted.shape or tensor.values is None:
         return float("inf")
-    if tensor.type == "FLOAT32":
-        return 0.0 if np.array_equal(tensor.values, wanted) else float("inf")
+    if tensor.type in ("FLOAT32", "FLOAT16"):
+        nearest = wanted.astype(tensor.values.dtype)
+        return 0.0 if np.array_equal(tensor.values, nearest) else float("inf")
     if len(scales) != len(wanted) or any(tensor.zero_points):
         return float("inf")
     steps = wanted / scales.reshape(-1, *(1,) * (wanted.ndim - 1))

@@ -16,6 +16,7 @@ _DTYPES = {
     "INT16": "<i2",
     "INT32": "<i4",
     "INT64": "<i8",
+    "FLOAT16": "<f2",
     "FLOAT32": "<f4",
 }  # of constants that are read back
 
@@ -48,6 +49,14 @@ class StoredModel:
     operators: tuple[StoredOperator, ...]
     inputs: tuple[StoredTensor, ...]
     outputs: tuple[StoredTensor, ...]
+
+    def unpacked(self) -> dict[str, StoredTensor]:
+        """Tensor that a DEQUANTIZE makes of a constant → that constant: a weight stored small."""
+        return {
+            self.tensors[operator.outputs[0]].name: self.tensors[operator.inputs[0]]
+            for operator in self.operators
+            if operator.name == "DEQUANTIZE" and self.tensors[operator.inputs[0]].constant
+        }
 
     def operator_counts(self) -> dict[str, int]:
         """Operator name → how often it occurs, sorted by name."""

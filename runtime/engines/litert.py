@@ -57,6 +57,18 @@ class LiteRtEngine:
             for details in self._interpreter.get_tensor_details()
         )
 
+    def weights_to_unpack(self) -> str | None:
+        """The type of weights that a float32 model has to unpack before use, if it has such."""
+        tensors = self._interpreter.get_tensor_details()
+        if any(details["dtype"] == np.float16 for details in tensors):
+            return "float16"
+        computes_in_float = any(port.dtype == "float32" for port in self.inputs)
+        per_channel = any(
+            details["dtype"] == np.int8 and len(details["quantization_parameters"]["scales"]) > 1
+            for details in tensors
+        )
+        return "int8" if computes_in_float and per_channel else None
+
 
 def _port(details: dict[str, Any]) -> Port:
     shape = tuple(int(size) for size in details["shape"])

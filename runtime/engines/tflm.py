@@ -9,6 +9,7 @@ import numpy as np
 
 from runtime.engines import Array, Port, missing, unreadable
 from runtime.engines.litert import LiteRtEngine
+from targets.errors import InputError
 
 SPARE_ARENA = 1 << 20
 
@@ -19,6 +20,9 @@ class TflmEngine:
     TFLM checks next to nothing: a broken model runs without complaint, and an arena that is too
     small can end the process. So LiteRT must load the model first, and the arena is large enough
     for every tensor to have its own place.
+
+    A float32 model whose weights lie in the file as float16 or as int8 is refused: TFLM cannot
+    unpack float16, and of a weight's scales it would take the first for all channels and go on.
 
     Raises EngineMissing without tflite-micro or ai-edge-litert, InputError for a model that
     either cannot load.
@@ -32,6 +36,11 @@ class TflmEngine:
         except ImportError as error:
             raise missing(self.name) from error
         checked = LiteRtEngine(model, reference=True)
+        if (stored := checked.weights_to_unpack()) is not None:
+            raise InputError(
+                f"The engine tflm does not run this model: TFLM cannot unpack {stored} weights.",
+                hint="Run it with litert; for a microcontroller export tflite-int8.",
+            )
         arena = SPARE_ARENA + 2 * (checked.tensor_bytes() + len(model))
         try:
             self._interpreter: Any = runtime.Interpreter.from_bytes(model, arena_size=arena)
