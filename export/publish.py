@@ -23,7 +23,8 @@ def check_writable(folder: Path) -> None:
 
 
 def publish(folder: Path, files: Sequence[tuple[str, bytes]]) -> None:
-    """Write named files in order. On any failure, Ctrl-C included, the folder is as it was.
+    """Write named files in order, a name may lie in a folder within. On any failure, Ctrl-C
+    included, the folder is as it was.
 
     Raises InputError when the system refuses.
     """
@@ -32,6 +33,7 @@ def publish(folder: Path, files: Sequence[tuple[str, bytes]]) -> None:
     try:
         for name, content in files:
             path = folder / name
+            made = [*_make(path.parent), *made]
             before[path] = path.read_bytes() if path.exists() else None
             write_atomically(path, content)
     except BaseException as error:

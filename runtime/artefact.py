@@ -15,6 +15,7 @@ from runtime.stft import StftContract
 from targets.errors import InputError
 
 SCHEMA: Final = "sordino-artefact/1"
+C_MODEL: Final = "model.c"  # the C of an artefact, in a folder of its own
 Dtype = Literal["float32", "int8", "int16"]
 
 
@@ -41,7 +42,7 @@ class StateSpec(_Record):
 
 
 class ModelFile(_Record):
-    file: str
+    file: str = Field(pattern=r"^[^/\\\x00]+$")  # a name, not a path
     bytes: int
     sha256: str
 
@@ -71,6 +72,7 @@ class Sidecar(_Record):
     name: str
     target: str  # artefact format, e.g. "tflite-int8"
     model: ModelFile
+    sources: tuple[ModelFile, ...] = ()  # what C needs beside the model file: headers
     contract: StftContract
     inputs: tuple[TensorSpec, ...]  # inputs[0] is the features [1, 1, bins, 3]
     outputs: tuple[TensorSpec, ...]  # outputs[0]: mask [1, 1, bins, 1], complex [1, 1, bins, 2]
@@ -78,6 +80,7 @@ class Sidecar(_Record):
     network: Network
     quantization: dict[str, str | int | float] = {}
     operators: dict[str, int] = {}
+    memory: dict[str, int] = {}  # of C, in bytes: "ram" (state and arena), "constants"
     tools: dict[str, str] = {}  # package → version that made the file
     provenance: dict[str, str] = {}  # checkpoint and recipe hashes, data, licences
     gates: tuple[GateResult, ...] = ()
@@ -123,12 +126,18 @@ def sidecar_path(model: Path) -> Path:
 
 
 def load_artefact(path: Path) -> Artefact:
-    """Open a model file and its sidecar, and check that size and hash agree.
+    """Open a model file and its sidecar, and check that sizes and hashes agree.
 
-    Raises InputError when either is missing, unreadable or the model was altered.
+    A folder stands for the C model in it. Raises InputError when a file is missing, unreadable or
+    was altered.
     """
+    if path.is_dir() and (path / C_MODEL).is_file():
+        path = path / C_MODEL
     if path.is_dir():
-        raise InputError(f"{path} is a folder, not a model.", hint="Name a .tflite or .onnx file.")
+        raise InputError(
+            f"{path} is a folder, not a model.",
+            hint=f"Name a .tflite or .onnx file, or a folder with {C_MODEL}.",
+        )
     if not path.is_file():
         raise InputError(f"No model at {path}.", hint="`sordino export` writes artefacts.")
     beside = sidecar_path(path)
@@ -143,10 +152,24 @@ def load_artefact(path: Path) -> Artefact:
         raise InputError(
             f"{beside.name} is not a valid sordino sidecar.", hint="Export the model again."
         ) from error
-    expected = sidecar.model
+    _check_file(path, sidecar.model)
+    for source in sidecar.sources:
+        _check_file(path.with_name(source.file), source)
+    return Artefact(path=path, sidecar=sidecar)
+
+
+def source_files(artefact: Artefact) -> dict[str, bytes]:
+    """Name → content of a C model and its headers."""
+    names = (artefact.path.name, *(source.file for source in artefact.sidecar.sources))
+    return {name: artefact.path.with_name(name).read_bytes() for name in names}
+
+
+def _check_file(path: Path, expected: ModelFile) -> None:
+    """Raise InputError where a file is missing or not the one that the sidecar describes."""
+    if not path.is_file():
+        raise InputError(f"{path.name} is missing.", hint="Copy the whole folder of the model.")
     if path.stat().st_size != expected.bytes or sha256_of(path) != expected.sha256:
         raise InputError(
             f"{path.name} is not the file its sidecar describes (size or SHA-256 differs).",
             hint="It was truncated or altered: copy or export it again.",
         )
-    return Artefact(path=path, sidecar=sidecar)
