@@ -6,12 +6,24 @@ from collections.abc import Callable, Mapping
 
 from export.c.call import Lowered
 from export.c.model import CModel, COperator
-from export.c.operators import elementwise
+from export.c.operators import elementwise, moving
 
 Lower = Callable[[CModel, COperator], Lowered]
 
 OPERATORS: Mapping[str, Lower] = {
     "ADD": elementwise.add,
+    "CONCATENATION": moving.concatenation,
+    "EXPAND_DIMS": moving.reshape,
+    "PACK": moving.pack,
+    "PAD": moving.pad,
+    "RESHAPE": moving.reshape,
+    "SLICE": moving.slice_,
+    "SPLIT": moving.split,
+    "SPLIT_V": moving.split_v,
+    "SQUEEZE": moving.reshape,
+    "STRIDED_SLICE": moving.strided_slice,
+    "TRANSPOSE": moving.transpose,
+    "UNPACK": moving.unpack,
 }
 
 
