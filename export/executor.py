@@ -6,7 +6,7 @@ and it can show every tensor of the graph.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +49,7 @@ class StepExecutor:
         named = zip(self.graph.inputs, inputs, strict=True)
         values = {tensor.name: array for tensor, array in named}
         for operator in self.graph.operators:
-            values[operator.output.name] = _compute(operator, values)
+            values[operator.output.name] = compute(operator, values)
         return values
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
@@ -76,7 +76,8 @@ class StepExecutor:
         return np.concatenate([values[name] for values in self.sequence(features, states)], axis=1)
 
 
-def _compute(operator: Operator, values: dict[str, Array]) -> Array:
+def compute(operator: Operator, values: Mapping[str, Array]) -> Array:
+    """What an operator makes of the tensors it reads, ``values`` by name."""
     match operator:
         case Conv2d():
             return _conv2d(operator, values[operator.input.name])
@@ -102,7 +103,7 @@ def _compute(operator: Operator, values: dict[str, Array]) -> Array:
             return _move(operator, values[operator.input.name])
 
 
-def _operand(operand: Operand, values: dict[str, Array]) -> Array:
+def _operand(operand: Operand, values: Mapping[str, Array]) -> Array:
     return operand.values if isinstance(operand, Constant) else values[operand.name]
 
 

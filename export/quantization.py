@@ -125,7 +125,8 @@ def _activations(precise: PreciseGraph, calibration: Calibration) -> dict[str, A
         demanded = {fixed[name] for name in group if name in fixed}
         if len(demanded) > 1 or (demanded and len(group & made) > 1):
             raise ValueError(f"tensors {sorted(group)} need different scales and must share one")
-        ranges = [calibration.ranges[precise.origins.get(name, name)] for name in group]
+        known = calibration.ranges if width == "int8" else calibration.reached
+        ranges = [known[precise.origins.get(name, name)] for name in group]
         if demanded:
             affine = demanded.pop()
         elif group & made and group & made <= graph.bounded:
