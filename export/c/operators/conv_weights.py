@@ -1,0 +1,110 @@
+"""What convolutions multiply with: types, weights in the kernels' order, folded biases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from export.c.call import FieldValue, table
+from export.c.model import CModel, COperator, CTensor
+from export.c.operators.conv_scaling import Scaling, affine, float_range
+
+Array = npt.NDArray[Any]
+
+# (input, weight, output) of the three families of kernels
+KINDS = {
+    ("int8", "int8", "int8"): "s8",
+    ("int16", "int8", "int16"): "s16",
+    ("float32", "float32", "float32"): "f32",
+}
+PITCH = 4  # rows of int8 weights begin at multiples of it, so that words of them are aligned
+LARGEST = {"int8": 128, "int16": 32768}  # stored value, without its sign
+SUM_BITS = {"int8": 31, "int16": 47}  # of TFLM's sums, without the sign
+
+
+def kernel_kind(model: CModel, operator: COperator, source: CTensor, weight: CTensor) -> str:
+    """ "s8", "s16" or "f32"; refuses other types and weights that are no constants."""
+    target = model.output(operator)
+    kind = KINDS.get((source.dtype, weight.dtype, target.dtype))
+    if kind is None:
+        types = f"{source.dtype} times {weight.dtype} to {target.dtype}"
+        raise model.refusal(operator, f"no kernel takes {types}")
+    if weight.data is None:
+        raise model.refusal(operator, f"the weights {weight.name!r} are no constant")
+    if kind == "f32" and not np.isfinite(weight.data).all():
+        raise model.refusal(operator, f"the weights {weight.name!r} are not finite")
+    return kind
+
+
+def stored_bias(model: CModel, operator: COperator, position: int, channels: int) -> Array:
+    """The bias as the file has it, zeros where it has none."""
+    dtype = model.output(operator).dtype
+    wanted = {"int8": "int32", "int16": "int64", "float32": "float32"}[dtype]
+    bias = model.optional(operator, position)
+    if bias is None:
+        return np.zeros(channels, wanted)
+    if bias.dtype != wanted:
+        raise model.refusal(operator, f"its bias is {bias.dtype}; beside {dtype} it is {wanted}")
+    if bias.data is None or bias.data.size != channels:
+        raise model.refusal(operator, f"the bias {bias.name!r} is no constant of {channels} values")
+    if wanted == "float32" and not np.isfinite(bias.data).all():
+        raise model.refusal(operator, f"the bias {bias.name!r} is not finite")
+    return bias.data.reshape(-1)
+
+
+def fill_of(model: CModel, operator: COperator, source: CTensor) -> int:
+    """What stands for zero around the input; int16 and float32 have no zero point."""
+    return affine(model, operator, source)[1] if source.dtype == "int8" else 0
+
+
+def row_fields(
+    model: CModel, operator: COperator, scaling: Scaling | None, rows: Array, bias: Array
+) -> dict[str, FieldValue]:
+    """The fields behind ``windows`` of a parameter struct, for ``rows [channels, length]``.
+
+    Float kernels (``scaling`` None) have the fused activation's range instead of a scaling.
+    """
+    if scaling is None:
+        lowest, highest = float_range(model, operator)
+        return {
+            "weights": table(rows, "float"),
+            "bias": table(bias, "float"),
+            "lowest": lowest,
+            "highest": highest,
+        }
+    dtype = model.output(operator).dtype
+    pitch = padded_length(rows.shape[1])
+    folded = folded_bias(model, operator, rows, bias)
+    padded = np.pad(rows, ((0, 0), (0, pitch - rows.shape[1])))
+    return {
+        "weights": table(padded, "int8_t"),
+        "pitch": pitch,
+        "bias": table(folded, "int32_t" if dtype == "int8" else "int64_t"),
+        **scaling.fields(),
+    }
+
+
+def padded_length(length: int) -> int:
+    """From one row of weights to the next."""
+    return -(-length // PITCH) * PITCH
+
+
+def folded_bias(model: CModel, operator: COperator, rows: Array, bias: Array) -> Array:
+    """Bias less input zero point · sum of weights, so that kernels multiply stored values.
+
+    Refuses sums that could leave TFLM's accumulator.
+    """
+    source = model.tensors[operator.inputs[2 if operator.name == "TRANSPOSE_CONV" else 0]]
+    zero_point = affine(model, operator, source)[1]
+    weights = rows.astype(np.int64)
+    folded: Array = bias.astype(np.int64) - zero_point * weights.sum(axis=1)
+    products = np.abs(weights).sum(axis=1) * LARGEST[source.dtype]
+    # In float64: near the ends of int64 a bias must not wrap here.
+    largest = np.abs(bias.astype(np.float64)) + np.abs(folded.astype(np.float64)) + products
+    if float(largest.max()) >= 2.0 ** SUM_BITS[source.dtype]:
+        raise model.refusal(
+            operator, f"its sums may need more than {SUM_BITS[source.dtype]} bits and a sign"
+        )
+    return folded
