@@ -20,7 +20,7 @@ int8), ``f32`` or a pair ``s8_s16``. The rules for kernels:
   shift of a negative number; clean under ``-Wall -Wextra -Wconversion -Wpedantic``.
 - A pointer is aligned to its element only (a tensor may be a slice of another one, or the
   caller's): wider loads go through ``memcpy`` or intrinsics that take any address.
-  Tables of constants are aligned to 16 bytes, ``scratch`` as the memory plan says (16).
+  Tables of constants are aligned to 16 bytes, ``scratch`` to 8.
 - No ``restrict`` on pointers whose memory may be shared (``Call.in_place``). The output never
   overlaps an input otherwise.
 - A header starts with an include guard, includes ``"sordino_base.h"`` first and other headers of

@@ -80,7 +80,7 @@ def generate(model: bytes, name: str = "model") -> GeneratedC:
     }
     return GeneratedC(
         name=name,
-        files=MappingProxyType({file: text.encode("ascii") for file, text in texts.items()}),
+        files=MappingProxyType({file: text.encode() for file, text in texts.items()}),
         ram_bytes=ram,
         least_ram_bytes=planned.lower_bound,
         constant_bytes=source.constant_bytes,

@@ -40,8 +40,7 @@ def header_text(names: Names, memory: int, constants: int, macs: int) -> str:
  * A step allocates nothing, takes the same path for every input and keeps all it remembers in
  * its {name}_t, so any number of them may run at once, each from one thread. Inputs are only
  * read. Outputs are written to as working memory too: what they held is lost, and they must
- * overlap neither each other nor the inputs. Between steps the states stay where
- * {macro}_STATE_ macros say; the rest of the memory is free for other use.
+ * overlap neither each other nor the inputs.
  *
  * Quantized values: real = (stored - ZERO_POINT) * SCALE.
  */

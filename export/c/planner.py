@@ -16,7 +16,7 @@ from export.c.placement import Group, Member, live_bytes, place
 from export.c.problem import Problem
 from export.c.tying import Tie, Tying, worth_tying
 
-ALIGNMENT = 16  # of groups: whole vectors of Helium
+ALIGNMENT = 8  # of groups: what the 64-bit member of the struct guarantees
 ATTEMPTS = 64  # at giving up a tie, for models where the first plan wastes memory
 
 

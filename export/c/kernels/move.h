@@ -5,7 +5,7 @@
 #include "sordino_base.h"
 
 /* One side of a move in elements: element (i, j, k, l, n) lies at
- * start + i * strides[0] + … + n * strides[4]. The other side is contiguous. */
+ * start + i * strides[0] + ... + n * strides[4]. The other side is contiguous. */
 typedef struct {
     int32_t start;
     int32_t dims[5];
