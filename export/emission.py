@@ -10,6 +10,7 @@ from export.onnx import write_onnx
 from export.quantization import QuantizedGraph
 from export.step_graph import StepGraph
 from export.tflite import write_float, write_quantized
+from export.tflite_reduced import write_fp16, write_int8_weights
 
 
 def emit(
@@ -27,5 +28,9 @@ def emit(
             return Emitted(format, write_quantized(quantized[format]), quantized[format])
         case "tflite-fp32":
             return Emitted(format, write_float(graph))
+        case "tflite-fp16":
+            return Emitted(format, write_fp16(graph))
+        case "tflite-int8w":
+            return Emitted(format, write_int8_weights(graph))
         case "onnx-fp32":
             return Emitted(format, write_onnx(network, graph))

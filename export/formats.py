@@ -12,10 +12,19 @@ from targets.catalog import BUILTIN, load_target
 from targets.errors import InputError
 from targets.schema import Target
 
-Format = Literal["tflite-int8", "tflite-int16x8", "tflite-fp32", "onnx-fp32"]
+Format = Literal[
+    "tflite-int8",
+    "tflite-int16x8",
+    "tflite-fp32",
+    "tflite-fp16",
+    "tflite-int8w",
+    "onnx-fp32",
+]
 FORMATS: tuple[Format, ...] = get_args(Format)
 SUFFIXES: dict[str, str] = {"tflite": ".tflite", "onnx": ".onnx", "c": ".c"}
 INTEGER: frozenset[Format] = frozenset({"tflite-int8", "tflite-int16x8"})
+# Float activations, but other weights than the trained ones.
+ROUNDED: frozenset[Format] = frozenset({"tflite-fp16", "tflite-int8w"})
 WIDE: frozenset[Format] = frozenset({"tflite-int16x8"})  # int16 activations
 
 

@@ -15,7 +15,7 @@ from distill.corpus import SAMPLE_RATE, Corpus, open_corpus
 from export.calibration import Calibration, calibrate
 from export.describe import describe
 from export.emission import emit
-from export.formats import INTEGER, WIDE, Emitted, Format, wanted
+from export.formats import INTEGER, ROUNDED, WIDE, Emitted, Format, wanted
 from export.lowering import lower
 from export.material import Material, gather
 from export.precision import wide_everywhere
@@ -229,7 +229,7 @@ def _verified(
     """Run the gates on one file and complete its sidecar with them."""
     comparison = None
     scores = draft.scores
-    if model.quantized is not None:
+    if model.format in INTEGER | ROUNDED:
         engine = engine_from_bytes("litert-reference", model.content)
         comparison = compare_quantized(reference, draft, engine, material.held_out)
         scores = comparison.scores()

@@ -23,6 +23,7 @@ from export.gates.scale_floor import scale_floor
 from export.gates.sequence import sequence_equals_step
 from export.gates.stored_weights import stored_weights
 from export.gates.structure import structure
+from export.gates.weight_types import weight_types
 from export.material import Signal
 from export.quality import Comparison
 from export.step_graph import StepGraph
@@ -73,6 +74,10 @@ def verify_file(
     match emitted.format:
         case "onnx-fp32":
             gates = [onnx_structure(emitted.content, graph)]
+        case "tflite-fp16":
+            gates = [weight_types(emitted.content, graph, "FLOAT16")]
+        case "tflite-int8w":
+            gates = [weight_types(emitted.content, graph, "INT8")]
         case _:
             gates = _tflite_gates(emitted, graph, sidecar, probe)
     gates.append(_responds(emitted, sidecar, probe))

@@ -17,7 +17,10 @@ from targets.schema import Target
 Origin = Literal["builtin", "custom"]
 BUILTIN = (
     "tflite-int8",
+    "tflite-int16x8",
     "tflite-fp32",
+    "tflite-fp16",
+    "tflite-int8w",
     "onnx-fp32",
     "hearing-aid",
     "cortex-m4",
