@@ -13,14 +13,15 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime.devices.children import find_tool, run_tool
+from runtime.devices.compiling import CompilerName, CrossCompiler, Optimisation
 from runtime.devices.cores import Core, Machine, core_named
-from runtime.devices.firmware import Firmware, Workshop, furnish
+from runtime.devices.firmware import Firmware, build, furnish
 from runtime.devices.simulation import (
     Count,
     GoldenVectors,
@@ -63,7 +64,8 @@ def simulate(
     core: str,
     *,
     operators: Sequence[OperatorLabel] = (),
-    optimisation: str = "-O3",
+    compiler: CompilerName = "gcc",
+    optimisation: Optimisation = "-O3",
     runs: int = 2,
     timeout: float = 120.0,
 ) -> SimulationReport:
@@ -71,7 +73,8 @@ def simulate(
 
     ``sources`` are the generated files by name. ``operators`` label the steps that call the
     profiling hook; without them no operator is profiled. The model is run ``runs`` times, each of
-    them ``timeout`` seconds of this machine at most.
+    them ``timeout`` seconds of this machine at most. Operators are counted in a build of
+    their own, because hooks change what a compiler makes of the code around them.
 
     A mask that differs is reported, not raised. Raises ToolMissing where compiler or simulator are
     not installed; GateFailed when the sources do not compile, do not fit or crash;
@@ -81,17 +84,28 @@ def simulate(
     chosen = core_named(core)
     if runs < 1:
         raise InputError(f"{runs} runs show nothing.", hint="Give 1 or more.")
-    with tempfile.TemporaryDirectory(prefix="sordino-") as name:
-        folder = Path(name)
-        workshop = furnish(folder, sources, vectors, chosen, optimisation)
+    if optimisation not in get_args(Optimisation) or compiler not in get_args(CompilerName):
+        raise InputError(
+            f"Generated C is not compared as compiled by {compiler} {optimisation}.",
+            hint=f"Known: {', '.join((*get_args(CompilerName), *get_args(Optimisation)))}.",
+        )
+    with tempfile.TemporaryDirectory(prefix="sordino-") as temporary:
+        folder = Path(temporary)
+        name = furnish(folder, sources, vectors)
+        tools = CrossCompiler(folder, chosen, compiler, optimisation)
         simulator = _simulator(chosen)
-        firmware = workshop.build()
+        firmware = build(tools, name)
         results = [_run(simulator, firmware, vectors, timeout) for _ in range(runs)]
-        counts = _profile(workshop, simulator, vectors, operators, timeout) if operators else ()
+        counts: tuple[OperatorCount, ...] = ()
+        if operators:
+            hooks = max(label.step for label in operators) + 1
+            profiled = build(tools, name, operators=hooks)
+            found = _run(simulator, profiled, vectors, timeout, operators=hooks).operators
+            counts = tuple(_counted(label, found[:, label.step]) for label in operators)
         return SimulationReport(
             core=chosen.name,
             machine=firmware.machine.name,
-            compiler=workshop.compiler_version(),
+            compiler=tools.version(),
             simulator=_simulator_version(simulator, firmware.machine, folder),
             conditions=f"{chosen.title} on QEMU's {firmware.machine.name}, {optimisation}",
             frames=vectors.frames,
@@ -107,26 +121,13 @@ def simulate(
         )
 
 
-def _profile(
-    workshop: Workshop,
-    simulator: str,
-    vectors: GoldenVectors,
-    labels: Sequence[OperatorLabel],
-    timeout: float,
-) -> tuple[OperatorCount, ...]:
-    """Instructions of every operator, from a build of its own: hooks change what gets inlined."""
-    hooks = max(label.step for label in labels) + 1
-    firmware = workshop.build(operators=hooks)
-    counts = _run(simulator, firmware, vectors, timeout, operators=hooks).operators
-    return tuple(
-        OperatorCount(
-            step=label.step,
-            kind=label.kind,
-            output=label.output,
-            macs=label.macs,
-            instructions=Count.of([int(value) for value in counts[:, label.step]]),
-        )
-        for label in labels
+def _counted(label: OperatorLabel, counts: npt.NDArray[np.int64]) -> OperatorCount:
+    return OperatorCount(
+        step=label.step,
+        kind=label.kind,
+        output=label.output,
+        macs=label.macs,
+        instructions=Count.of([int(count) for count in counts]),
     )
 
 

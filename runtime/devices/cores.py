@@ -42,7 +42,8 @@ class Toolchain:
     simulator: str
     packages: str  # Debian's
     support: str  # C file with start-up code, counter and semihosting
-    flags: tuple[str, ...]
+    flags: tuple[str, ...]  # GCC's, for every core
+    clang: str  # the target triple
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,11 @@ class Core:
     machines: tuple[Machine, ...]
     note: str = ""
 
+    @property
+    def clang_flags(self) -> tuple[str, ...]:
+        """Clang takes GCC's flags but for this one."""
+        return (*self.flags, *(flag for flag in self.toolchain.flags if flag.startswith("-m")))
+
 
 ARM = Toolchain(
     prefix="arm-none-eabi-",
@@ -63,6 +69,7 @@ ARM = Toolchain(
     packages="gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm",
     support="cortex_m.c",
     flags=("-mthumb",),
+    clang="arm-none-eabi",
 )
 RISCV = Toolchain(
     prefix="riscv64-unknown-elf-",
@@ -70,6 +77,7 @@ RISCV = Toolchain(
     packages="gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc",
     support="riscv.c",
     flags=("--specs=picolibc.specs", "-mcmodel=medany"),
+    clang="riscv32-unknown-elf",
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -263,7 +264,7 @@ def test_what_is_no_generated_model_is_refused() -> None:
     with pytest.raises(InputError, match="cortex-m9"):
         simulate(handmade.sources(), handmade.vectors(), "cortex-m9")
     with pytest.raises(InputError, match="-O9"):
-        simulate(handmade.sources(), handmade.vectors(), "cortex-m4", optimisation="-O9")
+        simulate(handmade.sources(), handmade.vectors(), "cortex-m4", optimisation="-O9")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="0 runs"):
         simulate(handmade.sources(), handmade.vectors(), "cortex-m4", runs=0)
 
@@ -296,3 +297,12 @@ def test_operators_are_counted_by_the_hooks_of_their_steps(core: str) -> None:
     assert first.per_mac == first.instructions.median / 25
     assert second.per_mac is None
     assert report.step.median - first.instructions.median - second.instructions.median < 20
+
+
+@pytest.mark.skipif(shutil.which("clang") is None, reason="clang not installed")
+@pytest.mark.parametrize("core", handmade.simulated("cortex-m0", "cortex-m55", "rv32imac"))
+def test_clang_compiles_the_model_as_well(core: str) -> None:
+    body = handmade.SUMS.replace(b"#include", b"#include <string.h>\n#include", 1)
+    report = simulate(handmade.sources(body), handmade.vectors(), core, compiler="clang", runs=1)
+    assert report.exact
+    assert "clang" in report.compiler
