@@ -4,28 +4,7 @@
 
 #include "conv_dot_s8.h"
 
-/* Two positions at once share what is loaded of the weights. */
-static inline void sordino_conv_two_s8(const sordino_conv_windows *w,
-                                        const sordino_conv_s8_params *p, int32_t first,
-                                       const int8_t *a, const int8_t *b, int8_t *out_a,
-                                       int8_t *out_b, int8_t *spare)
-{
-#if SORDINO_HELIUM
-    (void)spare;
-    sordino_conv_single_s8(w, p, first, a, out_a);
-    sordino_conv_single_s8(w, p, first, b, out_b);
-#elif SORDINO_DSP
-    int16x2_t *wide_a = (int16x2_t *)(void *)spare, *wide_b = wide_a + p->pitch / 2;
-    sordino_conv_widen_s8(w->length, a, wide_a);
-    sordino_conv_widen_s8(w->length, b, wide_b);
-    sordino_conv_pair_s8(w, p, first, wide_a, wide_b, out_a, out_b);
-#else
-    (void)spare;
-    sordino_conv_pair_s8(w, p, first, a, b, out_a, out_b);
-#endif
-}
-
-/* ``scratch`` holds two windows of ``pitch`` int8, then two of as many int16. */
+/* ``scratch`` holds two windows of ``pitch`` values, then four bytes per value of one. */
 static inline void sordino_conv_s8(const sordino_conv_s8_params *p, const int8_t *in, int8_t *out,
                                    void *scratch)
 {

@@ -40,11 +40,14 @@ class Scaling:
         within = all(low <= multiplier.shift <= high for multiplier in self.multipliers)
         return within and (self.lowest, self.highest) == LIMITS["int8"]
 
-    def fields(self) -> dict[str, FieldValue]:
-        """The last fields of ``sordino_conv_s8_params``."""
+    def fields(self, bias: Sequence[int]) -> dict[str, FieldValue]:
+        """Fields of ``sordino_conv_s8_params``; a ``sordino_conv_channel`` per output channel."""
+        channels = [
+            (start, item.value, item.shift)
+            for start, item in zip(bias, self.multipliers, strict=True)
+        ]
         return {
-            "multiplier": table([item.value for item in self.multipliers], "int32_t"),
-            "shift": table([item.shift for item in self.multipliers], "int8_t"),
+            "channels": table(channels, "int32_t"),
             "zero_point": self.zero_point,
             "lowest": self.lowest,
             "highest": self.highest,

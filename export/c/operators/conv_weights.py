@@ -74,15 +74,15 @@ def row_fields(
             "lowest": lowest,
             "highest": highest,
         }
-    dtype = model.output(operator).dtype
     pitch = padded_length(rows.shape[1])
     folded = folded_bias(model, operator, rows, bias)
     padded = np.pad(rows, ((0, 0), (0, pitch - rows.shape[1])))
+    scaled = scaling.fields(folded.tolist())
     return {
+        "channels": scaled.pop("channels"),
         "weights": table(padded, "int8_t"),
         "pitch": pitch,
-        "bias": table(folded, "int32_t" if dtype == "int8" else "int64_t"),
-        **scaling.fields(),
+        **scaled,
     }
 
 

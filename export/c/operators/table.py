@@ -6,14 +6,16 @@ from collections.abc import Callable, Mapping
 
 from export.c.call import Lowered
 from export.c.model import CModel, COperator
-from export.c.operators import elementwise, moving
+from export.c.operators import convolution, elementwise, moving
 
 Lower = Callable[[CModel, COperator], Lowered]
 
 OPERATORS: Mapping[str, Lower] = {
     "ADD": elementwise.add,
     "CONCATENATION": moving.concatenation,
+    "CONV_2D": convolution.conv_2d,
     "EXPAND_DIMS": moving.reshape,
+    "FULLY_CONNECTED": convolution.fully_connected,
     "PACK": moving.pack,
     "PAD": moving.pad,
     "RESHAPE": moving.reshape,
