@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy.typing as npt
 
 from runtime.artefact import Artefact, TensorSpec
+from runtime.modelfile.check import check_model
 from targets.errors import InputError
 
 Array = npt.NDArray[Any]
@@ -142,8 +143,10 @@ def engine_name(artefact: Artefact, name: str | None) -> str:
 def engine_from_bytes(name: str, model: bytes) -> Engine:
     """Load a model into the engine called ``name`` (one of ``ENGINES``).
 
-    Raises EngineMissing, or InputError when the model cannot be loaded.
+    The bytes may come from anyone: they are checked before native code sees them. Raises
+    EngineMissing, or InputError when the model is damaged or cannot be loaded.
     """
+    check_model(model, ENGINES[name].suffix)
     if name == "onnxruntime":
         from runtime.engines.onnx import OnnxEngine
 
