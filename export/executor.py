@@ -147,7 +147,7 @@ def _conv2d(operator: Conv2d, source: Array) -> Array:
     stride = operator.stride
     if operator.padding == "same":
         padding = [
-            _same(length, size, step)
+            same_padding(length, size, step)
             for length, size, step in zip(source.shape[1:3], reach, stride, strict=True)
         ]
         if any(map(any, padding)):
@@ -195,14 +195,14 @@ def _transpose_conv2d(operator: TransposeConv2d, source: Array) -> Array:
     first_time = first_bin = 0
     if operator.padding == "same":
         # What SAME pads in the convolution that this one undoes.
-        first_time = _same(to_time, kernel_time, step_time)[0]
-        first_bin = _same(to_bins, kernel_bins, step_bins)[0]
+        first_time = same_padding(to_time, kernel_time, step_time)[0]
+        first_bin = same_padding(to_bins, kernel_bins, step_bins)[0]
     cut = wide[:, first_time : first_time + to_time, first_bin : first_bin + to_bins]
     result: Array = cut + operator.bias
     return result
 
 
-def _same(length: int, kernel: int, stride: int) -> tuple[int, int]:
+def same_padding(length: int, kernel: int, stride: int) -> tuple[int, int]:
     """Zeros before and after an axis (TensorFlow's SAME rule, any length)."""
     steps = -(-length // stride)
     total = max((steps - 1) * stride + kernel - length, 0)

@@ -47,13 +47,14 @@ def write_onnx(network: UNet, graph: StepGraph) -> bytes:
             hint="Please report this with the versions of onnx and onnxsim.",
         )
     del model.metadata_props[:]  # onnxsim's log of what it did
-    for name, value in _metadata(graph).items():
+    for name, value in step_metadata(graph).items():
         model.metadata_props.add(key=name, value=value)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
 
 
-def _metadata(graph: StepGraph) -> dict[str, str]:
+def step_metadata(graph: StepGraph) -> dict[str, str]:
+    """What a file says about itself: which output is which input of the next step."""
     states = {state.input.name: state.output.name for state in graph.states}
     return {"schema": "sordino-step/1", "states": json.dumps(states)}
 

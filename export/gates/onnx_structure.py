@@ -22,7 +22,7 @@ def onnx_structure(model: bytes, graph: StepGraph) -> GateResult:
         onnx.checker.check_model(parsed, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         findings.append(f"the ONNX checker objects: {str(error).splitlines()[0]}")
-    found = [_signature(value) for value in (*parsed.graph.input, *parsed.graph.output)]
+    found = [signature(value) for value in (*parsed.graph.input, *parsed.graph.output)]
     wanted = [(tensor.name, tensor.shape) for tensor in (*graph.inputs, *graph.outputs)]
     if found != wanted:
         findings.append("inputs and outputs are not those of the step")
@@ -51,7 +51,7 @@ def onnx_operator_counts(model: bytes) -> dict[str, int]:
     return {name: names.count(name) for name in dict.fromkeys(names)}
 
 
-def _signature(value: Any) -> tuple[str, tuple[int, ...]]:
+def signature(value: Any) -> tuple[str, tuple[int, ...]]:
     """Name and shape of an ONNX value; a symbolic dimension shows as 0."""
     dimensions = value.type.tensor_type.shape.dim
     return value.name, tuple(dimension.dim_value for dimension in dimensions)
