@@ -27,7 +27,10 @@ from runtime.devices.simulation import OperatorCount, SimulationReport
 from targets.errors import SordinoError
 from tests.runtime.devices.generated import FORMATS, Generated, generated, untrained
 
-COLUMNS = "model core instructions most per-MAC code constants RAM stack bits".split()
+COLUMNS = (
+    *("model", "core", "instructions", "most", "per MAC"),
+    *("code", "constants", "RAM", "stack", "bits"),
+)
 TOO_MANY = 6.0  # instructions per MAC
 # TFLM with CMSIS-NN kernels (-O2) and a first generated C (-O3), instructions of one step of a
 # network of 97,000 MACs with convolutions and a GRU, int8, in the same simulator.
