@@ -86,9 +86,20 @@ def examine() -> tuple[Finding, ...]:
     )
 
 
+def engine_version(name: str) -> str:
+    """Version of what an engine needs, its package or a C compiler; empty when it is missing."""
+    info = ENGINES[name]
+    if info.distribution:
+        return installed_version((info.distribution,))
+    from runtime.engines.native import find_compiler
+
+    compiler = find_compiler()
+    return _tool_version(compiler) if compiler else ""
+
+
 def _engine(name: str) -> Finding:
     info = ENGINES[name]
-    version = installed_version((info.distribution,))
+    version = engine_version(name)
     return Finding("engine", name, bool(version), version, info.summary, info.install)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -16,7 +16,7 @@ from runtime.benchmark import (
     measure_latency,
     measure_memory,
 )
-from runtime.doctor import installed_version
+from runtime.doctor import engine_version
 from runtime.engines import ENGINES, engine_name, missing
 from runtime.figures import ARENA_FIGURE, Figure, Provenance
 from targets.fit import FitReport, arena_with_margin, fit_verdict
@@ -111,7 +111,7 @@ def exact_figures(sidecar: Sidecar) -> list[Figure]:
         )
 
     return [
-        exact("model size", sidecar.model.bytes, "bytes", "file size"),
+        *_sizes(sidecar, exact),
         exact("parameters", network.parameters, "", exporter),
         exact("work per step", network.macs_per_step, "MAC", exporter, "one hop, one channel"),
         exact(
@@ -132,13 +132,25 @@ def exact_figures(sidecar: Sidecar) -> list[Figure]:
     ]
 
 
+def _sizes(sidecar: Sidecar, exact: Callable[..., Figure]) -> list[Figure]:
+    """The file a device stores, or what C takes once compiled."""
+    if not sidecar.memory:
+        return [exact("model size", sidecar.model.bytes, "bytes", "file size")]
+    return [
+        exact(
+            "constants", sidecar.memory["constants"], "bytes", "generator", "flash, without code"
+        ),
+        exact("static RAM", sidecar.memory["ram"], "bytes", "generator", "states and arena"),
+    ]
+
+
 def _latencies(artefact: Artefact, names: Sequence[str], seconds: float) -> _Result:
     """Step latencies of the installed engines, all in one child."""
     figures: list[Figure] = []
     unavailable: list[Unavailable] = []
     installed = []
     for name in names:
-        if installed_version((ENGINES[name].distribution,)):
+        if engine_version(name):
             installed.append(name)
         else:
             unavailable.append(Unavailable(name=f"step [{name}]", reason=missing(name).message))
@@ -188,7 +200,7 @@ def _memory(artefact: Artefact, names: Sequence[str]) -> _Result:
     unavailable: list[Unavailable] = []
     for name in names:
         label = f"peak memory [{name}]"
-        if not installed_version((ENGINES[name].distribution,)):
+        if not engine_version(name):
             unavailable.append(Unavailable(name=label, reason=missing(name).message))
             continue
         try:
@@ -218,9 +230,11 @@ def arena_figures(artefact: Artefact) -> tuple[list[Figure], list[Unavailable]]:
     """TFLM's arena as measured and as recommended, or why it is not known here."""
     name = ARENA_FIGURE
     info = ENGINES["tflm"]
+    if artefact.sidecar.memory:
+        return [], []  # C plans its memory itself: its figures are exact
     if artefact.path.suffix.lower() != info.suffix:
         return [], [Unavailable(name=name, reason=f"TFLM runs {info.suffix} models only.")]
-    if not installed_version((info.distribution,)):
+    if not engine_version("tflm"):
         error = missing("tflm")
         return [], [Unavailable(name=name, reason=f"{error.message} {error.hint}")]
     try:
@@ -253,7 +267,8 @@ def judge_fit(sidecar: Sidecar, target: Target, arena: Figure | None) -> FitRepo
     return fit_verdict(
         target,
         artefact_format=sidecar.target,
-        model_bytes=sidecar.model.bytes,
+        model_bytes=sidecar.memory.get("constants", sidecar.model.bytes),
+        static_ram_bytes=sidecar.memory.get("ram"),
         macs_per_step=sidecar.network.macs_per_step,
         parameters=sidecar.network.parameters,
         arena_bytes=None if arena is None else int(arena.value),
@@ -266,8 +281,7 @@ def judge_fit(sidecar: Sidecar, target: Target, arena: Figure | None) -> FitRepo
 
 def tool_of(engine: str) -> str:
     """The package behind an engine and its version."""
-    distribution = ENGINES[engine].distribution
-    return f"{distribution} {installed_version((distribution,))}"
+    return f"{ENGINES[engine].distribution or 'C compiler'} {engine_version(engine)}"
 
 
 def processor() -> str:

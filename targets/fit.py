@@ -89,10 +89,13 @@ def fit_verdict(
     sample_rate: int,
     algorithmic_delay: int,
     step_latency_us: float | None = None,
+    static_ram_bytes: int | None = None,
 ) -> FitReport:
     """Compare an artefact with every budget of ``target``.
 
     ``arena_bytes`` is the measured TFLM arena without margin, None when it was not measured;
+    ``static_ram_bytes`` what generated C takes instead of an arena, and then ``model_bytes`` are
+    its constants;
     ``operators`` the operator names of the file; ``hop_samples`` and ``algorithmic_delay`` are
     in samples; ``step_latency_us`` is the 99th percentile of one step measured on this very
     device, None when there is no such measurement.
@@ -102,7 +105,7 @@ def fit_verdict(
         hop_us = 1e6 * hop_samples / sample_rate
         lines += [
             _flash_line(target, model_bytes, parameters),
-            _ram_line(target, arena_bytes),
+            _ram_line(target, arena_bytes, static_ram_bytes),
             _latency_line(target, 1e3 * algorithmic_delay / sample_rate),
             _real_time_line(target, artefact_format, macs_per_step, hop_us, step_latency_us),
         ]
@@ -139,7 +142,10 @@ def _flash_line(target: Target, model_bytes: int, parameters: int) -> FitLine:
     return _bytes_line("flash", model_bytes, target.figures.flash_bytes, "exact", note)
 
 
-def _ram_line(target: Target, arena_bytes: int | None) -> FitLine:
+def _ram_line(target: Target, arena_bytes: int | None, static_bytes: int | None) -> FitLine:
+    if static_bytes is not None:
+        note = "states and arena of the generated C, without stack"
+        return _bytes_line("RAM", static_bytes, target.figures.ram_bytes, "exact", note)
     if arena_bytes is None:
         return FitLine(
             budget="RAM",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy.typing as npt
 
 from runtime.artefact import Artefact, TensorSpec
-from runtime.modelfile.check import check_model
+from runtime.modelfile.check import check_model, checked_bytes
 from targets.errors import InputError
 
 Array = npt.NDArray[Any]
@@ -43,7 +42,10 @@ class EngineMissing(InputError):
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What an engine is: the model suffix it runs and the package that brings it."""
+    """What an engine is: the model suffix it runs and the package that brings it.
+
+    One without a package needs a C compiler instead.
+    """
 
     name: str
     suffix: str
@@ -51,6 +53,7 @@ class EngineInfo:
     distribution: str
     install: str
     summary: str
+    refuses: tuple[str, ...] = ()  # formats of this suffix that it cannot run
 
 
 ENGINES: dict[str, EngineInfo] = {
@@ -87,6 +90,15 @@ ENGINES: dict[str, EngineInfo] = {
             "tflite-micro",
             "pip install 'sordino[export]' (Linux on x86-64 only)",
             "runs .tflite as firmware would",
+            refuses=("tflite-fp16", "tflite-int8w"),
+        ),
+        EngineInfo(
+            "native",
+            ".c",
+            (),
+            "",
+            "sudo apt install gcc (any C compiler will do)",
+            "runs generated C, compiled here; it runs what the file says, so trust its source",
         ),
     )
 }
@@ -114,10 +126,14 @@ def unreadable(name: str, error: Exception) -> InputError:
 def engine_names(artefact: Artefact) -> list[str]:
     """Engines that run this kind of model, the default first."""
     suffix = artefact.path.suffix.lower()
-    names = [info.name for info in ENGINES.values() if info.suffix == suffix]
+    names = [
+        info.name
+        for info in ENGINES.values()
+        if info.suffix == suffix and artefact.sidecar.target not in info.refuses
+    ]
     if not names:
         raise InputError(
-            f"No engine runs {artefact.path.name}.", hint="Name a .tflite or .onnx file."
+            f"No engine runs {artefact.path.name}.", hint="Name a .tflite, .onnx or .c file."
         )
     return names
 
@@ -133,8 +149,10 @@ def engine_name(artefact: Artefact, name: str | None) -> str:
     if name not in ENGINES:
         raise InputError(f"No engine is called {name!r}.", hint=f"Known: {', '.join(ENGINES)}.")
     if name not in fitting:
+        alike = ENGINES[name].suffix == artefact.path.suffix.lower()
+        kind = artefact.sidecar.target if alike else artefact.path.suffix
         raise InputError(
-            f"The engine {name} does not run {artefact.path.suffix} models.",
+            f"The engine {name} does not run {kind} models.",
             hint=f"For {artefact.path.name} use {' or '.join(fitting)}.",
         )
     return name
@@ -146,7 +164,16 @@ def engine_from_bytes(name: str, model: bytes) -> Engine:
     The bytes may come from anyone: they are checked before native code sees them. Raises
     EngineMissing, or InputError when the model is damaged or cannot be loaded.
     """
+    if not ENGINES[name].modules:
+        raise InputError(
+            f"The engine {name} needs all files of a model.", hint="Open it by its path."
+        )
     check_model(model, ENGINES[name].suffix)
+    return load_engine(name, model)
+
+
+def load_engine(name: str, model: bytes) -> Engine:
+    """The same for bytes that have been checked already."""
     if name == "onnxruntime":
         from runtime.engines.onnx import OnnxEngine
 
@@ -161,22 +188,31 @@ def engine_from_bytes(name: str, model: bytes) -> Engine:
 
 
 def open_engine(artefact: Artefact, name: str | None = None) -> Engine:
-    """Load an artefact into an engine, by default the fast one for its format.
+    """Load an artefact into an engine, by default the fast one for its format. C is compiled and
+    run: only from a source you trust.
 
     Raises InputError for an unknown or unsuitable engine, a model that is not the one the sidecar
     describes, or one the engine cannot load; EngineMissing where its package is not installed.
     """
     chosen = engine_name(artefact, name)
-    model = artefact.path.read_bytes()
-    if hashlib.sha256(model).hexdigest() != artefact.sidecar.model.sha256:
-        raise InputError(
-            f"{artefact.path.name} is not the file its sidecar describes (SHA-256 differs).",
-            hint="It was altered: copy or export it again.",
-        )
-    engine = engine_from_bytes(chosen, model)
+    model = checked_bytes(artefact)
+    engine = _native(artefact) if chosen == "native" else _rehearsed(artefact, chosen, model)
     _check_ports(artefact, engine.inputs, artefact.sidecar.inputs)
     _check_ports(artefact, engine.outputs, artefact.sidecar.outputs)
     return engine
+
+
+def _rehearsed(artefact: Artefact, name: str, model: bytes) -> Engine:
+    from runtime.engines.rehearsal import rehearse
+
+    rehearse(name, model, artefact.sidecar.model.sha256, artefact.path.name)
+    return load_engine(name, model)
+
+
+def _native(artefact: Artefact) -> Engine:
+    from runtime.engines.native import open_native
+
+    return open_native(artefact)
 
 
 def _check_ports(

@@ -19,7 +19,11 @@ from tests.runtime.fakes import needs_tflm
 from tests.runtime.tiny_models import Kernel, model_bytes, write_artefact
 
 CONTRACT = StftContract()
-NAMES = [pytest.param(n, marks=needs_tflm) if n == "tflm" else n for n in ENGINES]
+NAMES = [
+    pytest.param(name, marks=needs_tflm) if name == "tflm" else name
+    for name, info in ENGINES.items()
+    if info.modules
+]
 MODELS = {
     ".onnx": model_bytes(CONTRACT, "onnx-fp32", Kernel()),
     ".tflite": model_bytes(CONTRACT, "tflite-int8", Kernel()),

@@ -101,7 +101,7 @@ def test_a_missing_engine_is_unavailable_with_the_reason(
     artefact: Artefact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "runtime.profile.installed_version",
+        "runtime.doctor.installed_version",
         lambda names: "" if "tflite-micro" in names else installed_version(names),
     )
     result = profile_artefact(artefact, engines=("litert", "tflm"), seconds=QUICK)
