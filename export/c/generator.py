@@ -19,6 +19,7 @@ from export.c.naming import Port, names_of
 from export.c.planner import plan
 from export.c.program import program_of
 from export.c.source import GeneratedOperator, Source, macs
+from runtime.modelfile.check import check_model
 from targets.errors import InputError
 
 _WORD = 8  # the struct is aligned to it, so its size is a multiple
@@ -66,6 +67,7 @@ def generate(model: bytes, name: str = "model") -> GeneratedC:
             f"{name!r} cannot be the name of a C model.",
             hint="Use lower-case letters, digits and underscores, 31 at most.",
         )
+    check_model(model, ".tflite")
     program = program_of(read(model))
     planned = plan(program.problem)
     names = names_of(program, planned, name)
