@@ -11,6 +11,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from runtime.modelfile.refusal import LARGEST_MODEL, ModelRefused
+from runtime.modelfile.sidecar import LARGEST_SIDECAR, check_sidecar
 from runtime.stft import StftContract
 from targets.errors import InputError
 
@@ -146,16 +148,24 @@ def load_artefact(path: Path) -> Artefact:
             f"{path.name} has no sidecar ({beside.name} is missing beside it).",
             hint="Keep the model and its .json together, or export it again.",
         )
-    try:
-        sidecar = Sidecar.model_validate_json(beside.read_bytes())
-    except (ValidationError, ValueError) as error:
-        raise InputError(
-            f"{beside.name} is not a valid sordino sidecar.", hint="Export the model again."
-        ) from error
+    sidecar = _read_sidecar(beside)
     _check_file(path, sidecar.model)
     for source in sidecar.sources:
         _check_file(path.with_name(source.file), source)
     return Artefact(path=path, sidecar=sidecar)
+
+
+def _read_sidecar(path: Path) -> Sidecar:
+    try:
+        if path.stat().st_size > LARGEST_SIDECAR:
+            raise ValueError("larger than any sidecar")
+        sidecar = Sidecar.model_validate_json(path.read_bytes())
+    except (ValidationError, ValueError, RecursionError) as error:
+        raise ModelRefused(
+            f"{path.name} is not a valid sordino sidecar.", hint="Export the model again."
+        ) from error
+    check_sidecar(sidecar, path.name)
+    return sidecar
 
 
 def source_files(artefact: Artefact) -> dict[str, bytes]:
@@ -168,6 +178,11 @@ def _check_file(path: Path, expected: ModelFile) -> None:
     """Raise InputError where a file is missing or not the one that the sidecar describes."""
     if not path.is_file():
         raise InputError(f"{path.name} is missing.", hint="Copy the whole folder of the model.")
+    if path.stat().st_size > LARGEST_MODEL:
+        raise ModelRefused(
+            f"{path.name} is larger than any model ({path.stat().st_size >> 20} MiB).",
+            hint=f"At most {LARGEST_MODEL >> 20} MiB are read.",
+        )
     if path.stat().st_size != expected.bytes or sha256_of(path) != expected.sha256:
         raise InputError(
             f"{path.name} is not the file its sidecar describes (size or SHA-256 differs).",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from runtime.modelfile.onnx_schema import (
     ATTRIBUTE_INT,
@@ -56,12 +56,20 @@ SIZES: Final = {
 }
 
 
+class OnnxPort(NamedTuple):
+    """An input or output."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
 @dataclass(frozen=True)
 class OnnxModel:
-    """A model that passed: its interface by name and shape, and its operators in order."""
+    """A model that passed: its interface, and its operators in order."""
 
-    inputs: tuple[tuple[str, tuple[int, ...]], ...]
-    outputs: tuple[tuple[str, tuple[int, ...]], ...]
+    inputs: tuple[OnnxPort, ...]
+    outputs: tuple[OnnxPort, ...]
     operators: tuple[str, ...]
 
 
@@ -93,10 +101,10 @@ def _checked(content: bytes) -> OnnxModel:
     demand(0 < len(inputs) <= MOST_OPERANDS, f"it has {len(inputs)} inputs")
     demand(0 < len(outputs) <= MOST_OPERANDS, f"it has {len(outputs)} outputs")
     known: set[str] = set()
-    for name, _ in inputs:
-        demand(name not in known, f"two inputs are called {shown(name)}")
-        known.add(name)
-    total = sum(4 * math.prod(shape) for _, shape in (*inputs, *outputs))
+    for port in inputs:
+        demand(port.name not in known, f"two inputs are called {shown(port.name)}")
+        known.add(port.name)
+    total = sum(8 * math.prod(port.shape) for port in (*inputs, *outputs))
     for record in graph["initializer"]:
         name = record["name"]
         demand(bool(name) and name not in known, f"a second tensor is called {shown(name)}")
@@ -107,9 +115,9 @@ def _checked(content: bytes) -> OnnxModel:
     demand(0 < len(graph["node"]) <= MOST_NODES, f"it has {len(graph['node'])} nodes")
     for index, node in enumerate(graph["node"]):
         _check_node(index, node, known)
-    for name, _ in outputs:
-        demand(name in known - constants, f"nothing computes its output {shown(name)}")
-    demand(len({name for name, _ in outputs}) == len(outputs), "two outputs have one name")
+    for port in outputs:
+        demand(port.name in known - constants, f"nothing computes its output {shown(port.name)}")
+    demand(len({port.name for port in outputs}) == len(outputs), "two outputs have one name")
     return OnnxModel(inputs, outputs, tuple(node["op_type"] for node in graph["node"]))
 
 
@@ -123,8 +131,8 @@ def _check_header(model: Record) -> None:
     demand(standard[0] in OPERATOR_SETS, f"it is made for version {standard[0]} of the operators")
 
 
-def _port(record: Record, kind: str) -> tuple[str, tuple[int, ...]]:
-    """Name and static shape of an input or output."""
+def _port(record: Record, kind: str) -> OnnxPort:
+    """An input or output of static shape."""
     name = record["name"]
     what = f"the {kind} {shown(name)}"
     demand(bool(name), f"an {kind} has no name")
@@ -138,7 +146,8 @@ def _port(record: Record, kind: str) -> tuple[str, tuple[int, ...]]:
     for side in sides:
         demand(not side["dim_param"], f"{what} has a side {shown(side['dim_param'])}, not a number")
         demand(0 < side["dim_value"] <= LARGEST_SIDE, f"{what} has a side of {side['dim_value']}")
-    return name, tuple(side["dim_value"] for side in sides)
+    dtype, _, _ = TYPES[tensor["elem_type"]]
+    return OnnxPort(name, tuple(side["dim_value"] for side in sides), dtype)
 
 
 def _check_tensor(what: str, record: Record) -> int:
