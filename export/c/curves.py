@@ -32,19 +32,30 @@ CURVE_ENTRIES = 256
 
 
 def logistic_s8(scale: float, zero_point: int) -> npt.NDArray[np.int8]:
-    """Logistic of every int8 value −128 … 127, stored with scale 1/256 and zero point −128."""
+    """Logistic of every int8 value −128 … 127, stored with scale 1/256 and zero point −128.
+
+    Raises ValueError for a scale of 8 and more.
+    """
     value, inside = _scaled_input(scale, zero_point)
     results = shifted_right(_logistic(value), 23) - 128
-    results = np.where(inside, results, np.where(_centred(zero_point) > 0, 127, -128))
-    return np.clip(results, -128, 127).astype(np.int8)
+    return _outside_saturated(results, inside, zero_point)
 
 
 def tanh_s8(scale: float, zero_point: int) -> npt.NDArray[np.int8]:
-    """Tanh of every int8 value −128 … 127, stored with scale 1/128 and zero point 0."""
+    """Tanh of every int8 value −128 … 127, stored with scale 1/128 and zero point 0.
+
+    Raises ValueError for a scale of 8 and more.
+    """
     value, inside = _scaled_input(scale, zero_point)
     results = shifted_right(_tanh(value), 24)
-    results = np.where(inside, results, np.where(_centred(zero_point) > 0, 127, -128))
-    return np.clip(results, -128, 127).astype(np.int8)
+    return _outside_saturated(results, inside, zero_point)
+
+
+def _outside_saturated(
+    results: Integers, inside: npt.NDArray[np.bool_], zero_point: int
+) -> npt.NDArray[np.int8]:
+    ends = np.where(_centred(zero_point) > 0, 127, -128)
+    return np.clip(np.where(inside, results, ends), -128, 127).astype(np.int8)
 
 
 def _centred(zero_point: int) -> Integers:
@@ -52,7 +63,10 @@ def _centred(zero_point: int) -> Integers:
 
 
 def _scaled_input(scale: float, zero_point: int) -> tuple[Integers, npt.NDArray[np.bool_]]:
-    """Every int8 value in Q4.27, and which of them lie inside what that can hold."""
+    """Every int8 value in Q4.27, and which of them lie inside what that can hold.
+
+    Raises ValueError for a scale of 8 and more, with which TFLM overflows.
+    """
     multiplier = quantized_multiplier(scale * 2 ** (31 - _INPUT_INTEGER_BITS))
     largest = (2**_INPUT_INTEGER_BITS - 1) * 2.0 ** (31 - _INPUT_INTEGER_BITS - multiplier.shift)
     radius = math.floor(largest)
@@ -96,7 +110,7 @@ def _exponential(value: Integers, integer_bits: int) -> Integers:
 
 
 def _exponential_below_quarter(value: Integers) -> Integers:
-    """e^value in Q0.31 of a value in [−1/4, 0), by its series around −1/8 up to the fourth power."""
+    """e^value in Q0.31 of a value in [−1/4, 0), by its series around −1/8 to the fourth power."""
     x = value + 2**28
     square = doubling_high(x, x)
     cube, fourth = doubling_high(square, x), doubling_high(square, square)
@@ -122,10 +136,16 @@ def _round(value: float) -> int:
 
 
 def curve_table() -> npt.NDArray[np.uint16]:
-    """Logistic of k/24 for k = 0 … 255, in units of 2^−16."""
-    points = np.arange(CURVE_ENTRIES) / _STEPS_PER_UNIT
-    values = np.floor(2.0**16 / (1.0 + np.exp(-points)) + 0.5)
-    return np.minimum(values, 2**16 - 1).astype(np.uint16)
+    """Logistic of k/24 for k = 0 … 255 in units of 2^−16, raised by half of what a chord misses.
+
+    Between two entries the curve bulges above its chord by up to −f″h²/8; half of that, added to
+    every entry, makes the interpolation err as much upwards as downwards.
+    """
+    value = 1.0 / (1.0 + np.exp(-np.arange(CURVE_ENTRIES) / _STEPS_PER_UNIT))
+    bulge = value * (1.0 - value) * (2.0 * value - 1.0) / _STEPS_PER_UNIT**2 / 8
+    entries = np.floor(2.0**16 * (value + bulge / 2) + 0.5)
+    entries[-1] = 2**16 - 1  # where the curve is cut off
+    return entries.astype(np.uint16)
 
 
 @dataclass(frozen=True)
@@ -142,12 +162,13 @@ class CurveScale:
 def curve_scale(scale: float) -> CurveScale:
     """How the int16 kernels bring an input of this scale to the table's steps.
 
-    A power of two of at least 2^−12 is exact; any other scale keeps 15 bits.
+    Scale 2^−12 is exact; any other keeps 15 bits. Raises ValueError for one that overflows.
     """
-    logarithm = math.log2(scale)
-    if logarithm == round(logarithm) and round(logarithm) == -12:
+    if scale == 2.0**-12:
         return CurveScale(3, 0)
     multiplier, shift = scale * 4096 * 3, 0
     while multiplier <= 32767 / 2 and shift <= 30:
         multiplier, shift = multiplier * 2, shift + 1
+    if int(multiplier) >= 2**16:
+        raise ValueError(f"an input scale of {scale:g} is too large")
     return CurveScale(int(multiplier), shift)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from export.c.call import Lowered
 from export.c.model import CModel, COperator
-from export.c.operators import convolution, elementwise, moving
+from export.c.operators import activation, convolution, elementwise, moving, reduction
 
 Lower = Callable[[CModel, COperator], Lowered]
 
@@ -14,16 +14,29 @@ OPERATORS: Mapping[str, Lower] = {
     "ADD": elementwise.add,
     "CONCATENATION": moving.concatenation,
     "CONV_2D": convolution.conv_2d,
+    "DEQUANTIZE": activation.dequantize,
     "EXPAND_DIMS": moving.reshape,
     "FULLY_CONNECTED": convolution.fully_connected,
+    "LEAKY_RELU": activation.leaky_relu,
+    "LOGISTIC": activation.logistic,
+    "MAXIMUM": elementwise.maximum,
+    "MEAN": reduction.mean,
+    "MINIMUM": elementwise.minimum,
+    "MUL": elementwise.mul,
     "PACK": moving.pack,
     "PAD": moving.pad,
+    "PRELU": elementwise.prelu,
+    "QUANTIZE": activation.quantize,
+    "RELU": activation.relu,
+    "RELU6": activation.relu6,
     "RESHAPE": moving.reshape,
     "SLICE": moving.slice_,
     "SPLIT": moving.split,
     "SPLIT_V": moving.split_v,
     "SQUEEZE": moving.reshape,
     "STRIDED_SLICE": moving.strided_slice,
+    "SUB": elementwise.sub,
+    "TANH": activation.tanh,
     "TRANSPOSE": moving.transpose,
     "UNPACK": moving.unpack,
 }

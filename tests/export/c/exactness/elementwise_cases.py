@@ -14,19 +14,20 @@ FUSED = schema.ActivationFunctionType
 Generator = Callable[[Drawer, str], Case]
 
 
-def unary(operator: str, output: dict[str, tuple[float, int]] | None = None) -> Generator:
-    """Cases of an operator with one input; ``output`` fixes the result's scale by dtype."""
+def relu(drawer: Drawer, dtype: str) -> Case:
+    """RELU; one in four keeps its scale."""
+    shape = drawer.shape()
+    source = drawer.activation(shape, dtype)
+    result = source if drawer.chance(0.25) else drawer.activation(shape, dtype)
+    return Case("RELU", None, (source,), (result,), drawer.feeds(source))
 
-    def draw(drawer: Drawer, dtype: str) -> Case:
-        shape = drawer.shape()
-        source = drawer.activation(shape, dtype)
-        fixed = (output or {}).get(dtype)
-        result = (
-            drawer.activation(shape, dtype, *fixed) if fixed else drawer.activation(shape, dtype)
-        )
-        return Case(operator, None, (source,), (result,), drawer.feeds(source))
 
-    return draw
+def relu6(drawer: Drawer, dtype: str) -> Case:
+    """RELU6 within one scale: TFLM's result is wrong between two."""
+    shape = drawer.shape()
+    low, high = (1e-3, 0.5) if dtype == "int8" else (1e-5, 1e-2)
+    source = drawer.activation(shape, dtype, drawer.scale(low, high))
+    return Case("RELU6", None, (source,), (source,), drawer.feeds(source))
 
 
 def curved(operator: str) -> Generator:
@@ -50,9 +51,10 @@ def curved(operator: str) -> Generator:
 
 def leaky_relu(drawer: Drawer, dtype: str) -> Case:
     options = schema.LeakyReluOptionsT()
-    options.alpha = float(np.float32(drawer.one_of(0.01, 0.1, 0.3, drawer.rng.uniform(-1, 2))))
-    case = unary("LEAKY_RELU")(drawer, dtype)
-    return Case(case.operator, options, case.inputs, case.outputs, case.feeds)
+    options.alpha = float(np.float32(drawer.one_of(0.01, 0.1, 0.3, drawer.rng.uniform(0, 2))))
+    shape = drawer.shape()
+    source, result = drawer.activation(shape, dtype), drawer.activation(shape, dtype)
+    return Case("LEAKY_RELU", options, (source,), (result,), drawer.feeds(source))
 
 
 def prelu(drawer: Drawer, dtype: str) -> Case:
@@ -80,10 +82,13 @@ def binary(operator: str) -> Generator:
             options.potScaleInt16 = False
         left, right, shape = _two_shapes(drawer)
         inputs = _two_inputs(drawer, dtype, left, right)
+        scale = None
         if dtype == "int16" and operator == "MUL":
-            result = drawer.activation(shape, dtype, float(2.0 ** drawer.integer(-15, 0)))
-        else:
-            result = drawer.activation(shape, dtype)
+            unit = inputs[0].scales[0] * inputs[1].scales[0]
+            scale = float(np.float32(unit * 2.0 ** drawer.rng.uniform(0, 17)))
+            if drawer.chance(0.5):
+                scale = float(2.0 ** np.ceil(np.log2(scale)))
+        result = drawer.activation(shape, dtype, scale)
         return Case(operator, options, inputs, (result,), drawer.feeds(*inputs))
 
     return draw

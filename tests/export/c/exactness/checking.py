@@ -1,0 +1,160 @@
+"""Random cases through TFLM and through the C kernels, every value compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from export.c.call import Call, Lowered, Refused
+from export.c.model import CModel, COperator, read
+from export.c.operators.table import lower
+from tests.export.c.exactness.drawing import Drawer
+from tests.export.c.exactness.files import Array, Case, file_of
+from tests.export.c.exactness.library import KernelLibrary, Memory
+from tests.export.c.exactness.oracles import tflm
+
+Generator = Callable[[Drawer, str], Case]
+BATCH = 100  # cases in one file
+FLOAT_TOLERANCE = 2e-6  # of the largest value beside it; sums are in another order than TFLM's
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A case whose values differ, or that the C generator refuses."""
+
+    case: Case
+    seed: tuple[int, int]  # of the run, of the case
+    reason: str
+
+    @property
+    def size(self) -> int:
+        values = (*self.case.inputs, *self.case.outputs)
+        return sum(int(np.prod(value.shape)) for value in values if value is not None)
+
+    def __str__(self) -> str:
+        case = self.case
+        options = vars(case.options) if case.options is not None else {}
+        lines = [f"{case.operator} differs, seed {list(self.seed)}, options {options}"]
+        for label, values in (("input", case.inputs), ("output", case.outputs)):
+            lines += [f"  {label} {value}" for value in values]
+        return "\n".join([*lines, f"  {self.reason}"])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    cases: int
+    values: int
+    failures: tuple[Failure, ...]
+
+    def assert_exact(self) -> None:
+        """Raise AssertionError with the smallest failing case."""
+        if self.failures:
+            smallest = min(self.failures, key=lambda failure: failure.size)
+            raise AssertionError(f"{len(self.failures)} of {self.cases} cases fail\n{smallest}")
+
+
+def compare(
+    generator: Generator,
+    dtype: str,
+    libraries: Sequence[KernelLibrary],
+    count: int,
+    seed: int = 0,
+    first: int = 0,
+) -> Outcome:
+    """Run cases ``first … first + count − 1`` of a generator; the same seed, the same cases."""
+    failures: list[Failure] = []
+    values = 0
+    for start in range(first, first + count, BATCH):
+        numbers = range(start, min(start + BATCH, first + count))
+        cases = [generator(Drawer((seed, number)), dtype) for number in numbers]
+        expected = tflm(cases)
+        model = read(file_of(cases))
+        for number, case, operator, wanted in zip(
+            numbers, cases, model.operators, expected, strict=True
+        ):
+            values += sum(array.size for array in wanted)
+            reason = _difference(model, operator, case, wanted, libraries)
+            if reason is not None:
+                failures.append(Failure(case, (seed, number), reason))
+    return Outcome(count, values, tuple(failures))
+
+
+def _difference(
+    model: CModel,
+    operator: COperator,
+    case: Case,
+    wanted: Sequence[Array],
+    libraries: Sequence[KernelLibrary],
+) -> str | None:
+    try:
+        lowered = lower(model, operator)
+        for library in libraries:
+            for shared in (None, *_shared(lowered)):
+                found = outputs_of(model, operator, case, library, lowered, shared)
+                for given, right in zip(found, wanted, strict=True):
+                    reason = _unequal(given, right)
+                    if reason is not None:
+                        place = "" if shared is None else f"in place of input {shared}: "
+                        return f"{library.flavour}: {place}{reason}"
+    except Refused as refused:
+        return str(refused)
+    except AssertionError as wrong:
+        return str(wrong)
+    return None
+
+
+def outputs_of(
+    model: CModel,
+    operator: COperator,
+    case: Case,
+    library: KernelLibrary,
+    lowered: Lowered,
+    shared: int | None = None,
+) -> list[Array]:
+    """What the kernels leave in the outputs; ``shared`` is an input that the first one replaces."""
+    memory: dict[int, Memory] = {}
+    feeds = iter(case.feeds)
+    for index in operator.inputs:
+        tensor = model.tensors[index] if index >= 0 else None
+        if tensor is None:
+            continue
+        if tensor.data is not None:
+            memory[index] = Memory(tensor.data.nbytes, 16, tensor.data)
+        else:
+            feed = next(feeds)
+            memory[index] = Memory(feed.nbytes, feed.itemsize, feed)
+    for index in operator.outputs:
+        tensor = model.tensors[index]
+        size = tensor.elements * np.dtype(tensor.dtype).itemsize
+        memory[index] = Memory(size, np.dtype(tensor.dtype).itemsize)
+    if shared is not None:
+        memory[operator.outputs[0]] = memory[shared]
+    library.run(lowered, memory)
+    return [
+        memory[index].view(model.tensors[index].dtype, model.tensors[index].shape)
+        for index in operator.outputs
+    ]
+
+
+def _shared(lowered: Lowered) -> tuple[int, ...]:
+    """Tensors among the inputs whose memory the output may take over."""
+    if not isinstance(lowered, Call):
+        return ()
+    return tuple(lowered.inputs[position] for position in lowered.in_place)
+
+
+def _unequal(given: Array, wanted: Array) -> str | None:
+    """Where two arrays differ, in words; floats may by :data:`FLOAT_TOLERANCE`."""
+    if wanted.dtype == np.float32:
+        limit = FLOAT_TOLERANCE * max(1e-3, float(np.abs(wanted).max(initial=0)))
+        wrong = ~(np.abs(given - wanted) <= limit)
+    else:
+        wrong = given != wanted
+    if not wrong.any():
+        return None
+    at = tuple(int(place[0]) for place in np.nonzero(wrong))
+    return (
+        f"{int(wrong.sum())} of {wrong.size} values, first at {at}: {given[at]}, TFLM {wanted[at]}"
+    )
