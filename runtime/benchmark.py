@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from runtime.artefact import Artefact
+from runtime.modelfile.refusal import ModelRefused
 from targets.errors import SordinoError
 
 GRACE_SECONDS = 120.0  # for a child to start, load its libraries and warm up
@@ -61,7 +62,7 @@ def measure_latency(
 ) -> tuple[Latency, ...]:
     """Step latencies of each engine, measured in turns in one child, ``seconds`` for each.
 
-    Raises BenchmarkUnavailable with the reason.
+    Raises BenchmarkUnavailable with the reason, ModelRefused where that is the model.
     """
     job = {"kind": "latency", "engines": list(engines), "seconds": seconds}
     record = _run_child(artefact, job, seconds * len(engines))
@@ -100,6 +101,8 @@ def _run_child(artefact: Artefact, job: dict[str, Any], seconds: float) -> dict[
         lines = child.stderr.strip().splitlines()
         raise BenchmarkUnavailable(lines[-1] if lines else "the benchmark process failed")
     record: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
+    if record.get("refused"):
+        raise ModelRefused(record["error"], hint=record["hint"])
     if "error" in record:
         raise BenchmarkUnavailable(record["error"], hint=record["hint"])
     return record

@@ -1,7 +1,8 @@
 """The child process of a benchmark: ``python -m runtime.probe JOB``, one JSON record on stdout.
 
 It does one thing and ends, so that neither memory nor caches of anything else are measured. An
-error of its own is a record with ``error``; a crash shows in its exit status.
+error of its own is a record with ``error``, ``refused`` telling whether the model is at fault; a
+crash shows in its exit status.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from runtime.artefact import load_artefact
 from runtime.denoiser import StreamingDenoiser
 from runtime.engines import ENGINES, Array, Engine, open_engine
 from runtime.engines.quiet import captured_stderr
+from runtime.modelfile.refusal import ModelRefused
 from runtime.stft import FloatArray, StftContract
 from targets.errors import InputError, SordinoError
 
@@ -166,7 +168,8 @@ def main(job: str) -> int:
             case _:
                 record = probe_arena(model)
     except SordinoError as error:
-        record = {"error": error.message, "hint": error.hint}
+        refused = isinstance(error, ModelRefused)
+        record = {"error": error.message, "hint": error.hint, "refused": refused}
     sys.stdout.write(json.dumps(record) + "\n")
     return 0
 

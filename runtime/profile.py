@@ -19,6 +19,7 @@ from runtime.benchmark import (
 from runtime.doctor import engine_version
 from runtime.engines import ENGINES, engine_name, missing
 from runtime.figures import ARENA_FIGURE, Figure, Provenance
+from runtime.modelfile.check import checked_bytes
 from targets.fit import FitReport, arena_with_margin, fit_verdict
 from targets.schema import Target
 
@@ -66,9 +67,11 @@ def profile_artefact(
     """Measure an artefact on this host, ``seconds`` of steps for each engine.
 
     Without ``engines`` the default engine of the format is measured. Raises InputError for an
-    unknown or unsuitable engine; one that is not installed becomes ``unavailable``.
+    unknown or unsuitable engine, and for a model that is damaged or no engine may run; an engine
+    that is not installed becomes ``unavailable``.
     """
     names = tuple(dict.fromkeys(engine_name(artefact, name) for name in engines or (None,)))
+    checked_bytes(artefact)
     figures = exact_figures(artefact.sidecar)
     unavailable: list[Unavailable] = []
     for measured, lacking in (

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from runtime.artefact import Sidecar, TensorSpec
 from runtime.engines import Engine
+from runtime.modelfile.refusal import ModelRefused
 from runtime.stft import FEATURE_CHANNELS, FloatArray
-from targets.errors import InputError
 
 
 def quantize(array: FloatArray, spec: TensorSpec) -> npt.NDArray[Any]:
@@ -104,8 +104,8 @@ def _links(sidecar: Sidecar) -> list[tuple[int, int, bool]]:
     return links
 
 
-def _inconsistent(sidecar: Sidecar, reason: str) -> InputError:
-    return InputError(
+def _inconsistent(sidecar: Sidecar, reason: str) -> ModelRefused:
+    return ModelRefused(
         f"The sidecar of {sidecar.name} contradicts itself: {reason}.",
         hint="Export the model again.",
     )

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from runtime.artefact import Artefact, TensorSpec
 from runtime.modelfile.check import check_model, checked_bytes
+from runtime.modelfile.refusal import ModelRefused
 from targets.errors import InputError
 
 Array = npt.NDArray[Any]
@@ -113,11 +114,11 @@ def missing(name: str) -> EngineMissing:
     )
 
 
-def unreadable(name: str, error: Exception) -> InputError:
+def unreadable(name: str, error: Exception) -> ModelRefused:
     """The error to raise when engine ``name`` refuses the bytes of a model."""
     lines = str(error).strip().splitlines()
     reason = lines[0][:160] if lines else type(error).__name__
-    return InputError(
+    return ModelRefused(
         f"The engine {name} cannot load this model ({reason}).",
         hint="It is damaged or uses operators the engine lacks: export it again.",
     )
@@ -224,7 +225,7 @@ def _check_ports(
         for port, spec in zip(ports, specs, strict=True)
     )
     if not agree:
-        raise InputError(
+        raise ModelRefused(
             f"{artefact.path.name} has other inputs or outputs than its sidecar lists.",
             hint="The two do not belong together: export the model again.",
         )
