@@ -35,7 +35,7 @@ class ModuleTeacher:
         self._contract, self._device = contract, torch.device(device)
         network = build_module(source)
         if source.weights is not None:
-            _fill(network, source.weights)
+            fill(network, source.weights)
         self._network = network.eval().requires_grad_(False).to(self._device)
         self._adapter = Adapter(contract, source)
         self.name = source.factory
@@ -141,7 +141,8 @@ def _importable_here() -> Iterator[None]:
         sys.path.remove(here)
 
 
-def _fill(network: nn.Module, weights: Path) -> None:
+def fill(network: nn.Module, weights: Path) -> None:
+    """Load a safetensors file of the state_dict. Raises InputError where it does not fit."""
     if not weights.is_file():
         raise InputError(f"No weights at {weights}.", hint="`weights` names a .safetensors file.")
     try:

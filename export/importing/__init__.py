@@ -1,0 +1,1 @@
+"""From any torch student to the step graph, by torch.export."""
