@@ -80,6 +80,45 @@ static inline void sordino_conv_single_s8(const sordino_conv_windows *w,
     }
 }
 
+/* Of two pairs of int16, the lower ones as a pair, and the upper ones. */
+static inline int16x2_t sordino_conv_bottoms(uint32_t a, uint32_t b)
+{
+    return (int16x2_t)((a & 0xFFFFu) | (b << 16));
+}
+
+static inline int16x2_t sordino_conv_tops(uint32_t a, uint32_t b)
+{
+    return (int16x2_t)((a >> 16) | (b & 0xFFFF0000u));
+}
+
+typedef struct {
+    int32_t a0, a1, b0, b1;
+} sordino_conv_sums;
+
+/* Rows 0 and 1 of ``pitch`` weights times windows a and b, which lie in ``x`` by turns: of four
+ * values each the even pair and the odd pair. */
+static inline sordino_conv_sums sordino_conv_2x2(const int8_t *w0, const int8_t *w1, int32_t pitch,
+                                                 const int16x2_t *x, int32_t bias0, int32_t bias1)
+{
+    const int8_t *end = w0 + pitch;
+    int32_t a0 = bias0, b0 = bias0, a1 = bias1, b1 = bias1;
+    for (; w0 != end; x += 4, w0 += 4, w1 += 4) {
+        const uint32_t v0 = sordino_conv_word(w0), v1 = sordino_conv_word(w1);
+        const int16x2_t even0 = sordino_conv_even(v0), odd0 = sordino_conv_odd(v0);
+        const int16x2_t even1 = sordino_conv_even(v1), odd1 = sordino_conv_odd(v1);
+        a0 = __smlad(even0, x[0], a0);
+        a1 = __smlad(even1, x[0], a1);
+        a0 = __smlad(odd0, x[1], a0);
+        a1 = __smlad(odd1, x[1], a1);
+        b0 = __smlad(even0, x[2], b0);
+        b1 = __smlad(even1, x[2], b1);
+        b0 = __smlad(odd0, x[3], b0);
+        b1 = __smlad(odd1, x[3], b1);
+    }
+    const sordino_conv_sums sums = {a0, a1, b0, b1};
+    return sums;
+}
+
 /* A window as int16: of each four values the two pairs, at every second place; zeros behind. */
 static inline void sordino_conv_widen_s8(int32_t length, const int8_t *window, int16x2_t *wide)
 {
@@ -103,36 +142,22 @@ static inline void sordino_conv_two_s8(const sordino_conv_windows *w,
 {
     const int32_t pitch = p->pitch, filters = w->filters;
     const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + first;
-    const int8_t *w0 = p->weights + first * pitch;
+    const int8_t *row = p->weights + first * pitch;
     int16x2_t *windows = (int16x2_t *)wide; /* of a and b, four values in turn */
     sordino_conv_widen_s8(w->length, a, windows);
     sordino_conv_widen_s8(w->length, b, windows + 2);
-    for (int32_t c = 0; c < filters; c += 2, channel += 2) {
+    for (int32_t c = 0; c < filters; c += 2, channel += 2, row += 2 * pitch) {
         const int32_t c1 = c + 1 < filters ? 1 : 0;
-        const int8_t *w1 = w0 + c1 * pitch, *end = w0 + pitch;
-        int32_t a0 = channel[0].bias, b0 = a0, a1 = channel[c1].bias, b1 = a1;
-        for (const int16x2_t *x = windows; w0 != end; x += 4, w0 += 4, w1 += 4) {
-            const uint32_t v0 = sordino_conv_word(w0), v1 = sordino_conv_word(w1);
-            const int16x2_t even0 = sordino_conv_even(v0), odd0 = sordino_conv_odd(v0);
-            const int16x2_t even1 = sordino_conv_even(v1), odd1 = sordino_conv_odd(v1);
-            a0 = __smlad(even0, x[0], a0);
-            a1 = __smlad(even1, x[0], a1);
-            a0 = __smlad(odd0, x[1], a0);
-            a1 = __smlad(odd1, x[1], a1);
-            b0 = __smlad(even0, x[2], b0);
-            b1 = __smlad(even1, x[2], b1);
-            b0 = __smlad(odd0, x[3], b0);
-            b1 = __smlad(odd1, x[3], b1);
-        }
-        w0 = w1;
-        const int8_t va0 = sordino_conv_output_s8(p, channel, a0);
-        const int8_t vb0 = sordino_conv_output_s8(p, channel, b0);
-        const int8_t va1 = sordino_conv_output_s8(p, channel + c1, a1);
-        const int8_t vb1 = sordino_conv_output_s8(p, channel + c1, b1);
-        out_a[c] = va0;
-        out_b[c] = vb0;
-        out_a[c + c1] = va1;
-        out_b[c + c1] = vb1;
+        const sordino_conv_sums s = sordino_conv_2x2(row, row + c1 * pitch, pitch, windows,
+                                                     channel[0].bias, channel[c1].bias);
+        const int8_t a0 = sordino_conv_output_s8(p, channel, s.a0);
+        const int8_t b0 = sordino_conv_output_s8(p, channel, s.b0);
+        const int8_t a1 = sordino_conv_output_s8(p, channel + c1, s.a1);
+        const int8_t b1 = sordino_conv_output_s8(p, channel + c1, s.b1);
+        out_a[c] = a0;
+        out_b[c] = b0;
+        out_a[c + c1] = a1;
+        out_b[c + c1] = b1;
     }
 }
 

@@ -7,13 +7,11 @@
 
 #if SORDINO_HELIUM
 
-/* Four sums to four outputs, of which the first ``count`` exist. */
-static inline void sordino_conv_store_s8(int32x4_t sums, int32_t count,
-                                         const sordino_conv_s8_params *p,
-                                         const sordino_conv_channel *channel, int8_t *out)
+/* Four sums to four outputs; ``channel`` has their records ``offsets`` bytes on. */
+static inline int32x4_t sordino_conv_outputs_s8(int32x4_t sums, const sordino_conv_s8_params *p,
+                                                const sordino_conv_channel *channel,
+                                                uint32x4_t offsets, mve_pred16_t some)
 {
-    const mve_pred16_t some = vctp32q((uint32_t)count);
-    const uint32x4_t offsets = vmulq_n_u32(vidupq_n_u32(0, 4), 3);
     const int32_t *record = &channel->bias;
     const int32x4_t bias = vldrwq_gather_offset_z_s32(record, offsets, some);
     const int32x4_t multiplier = vldrwq_gather_offset_z_s32(record + 1, offsets, some);
@@ -25,8 +23,13 @@ static inline void sordino_conv_store_s8(int32x4_t sums, int32_t count,
     value = vaddq_s32(value, vshrq_n_s32(vandq_s32(value, right), 31));
     value = vaddq_n_s32(vrshlq_s32(value, right), p->zero_point);
     value = vmaxq_s32(value, vdupq_n_s32(p->lowest));
-    value = vminq_s32(value, vdupq_n_s32(p->highest));
-    vstrbq_p_s32(out, value, some);
+    return vminq_s32(value, vdupq_n_s32(p->highest));
+}
+
+/* 0, 1, 2, 3 times ``step`` records of channels, in bytes. */
+static inline uint32x4_t sordino_conv_offsets(uint32_t step)
+{
+    return vmulq_n_u32(vidupq_n_u32(0, 1), step * (uint32_t)sizeof(sordino_conv_channel));
 }
 
 static inline void sordino_conv_single_s8(const sordino_conv_windows *w,
@@ -36,6 +39,7 @@ static inline void sordino_conv_single_s8(const sordino_conv_windows *w,
     const int32_t length = w->length, pitch = p->pitch, filters = w->filters;
     const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + first;
     const int8_t *w0 = p->weights + first * pitch;
+    const uint32x4_t offsets = sordino_conv_offsets(1);
     for (int32_t c = 0; c < filters; c += 4, w0 += 4 * pitch) {
         const int32_t left = filters - c;
         const int8_t *w1 = left > 1 ? w0 + pitch : w0;
@@ -61,7 +65,9 @@ static inline void sordino_conv_single_s8(const sordino_conv_windows *w,
         sums = vsetq_lane_s32(s1, sums, 1);
         sums = vsetq_lane_s32(s2, sums, 2);
         sums = vsetq_lane_s32(s3, sums, 3);
-        sordino_conv_store_s8(sums, left < 4 ? left : 4, p, channel + c, out + c);
+        const mve_pred16_t kept = vctp32q((uint32_t)left);
+        sums = sordino_conv_outputs_s8(sums, p, channel + c, offsets, kept);
+        vstrbq_p_s32(out + c, sums, kept);
     }
 }
 

@@ -6,16 +6,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from export.c.arithmetic import (
     LIMITS,
     Multiplier,
     activation_range,
     quantized_multiplier,
+    reduced_multiplier,
 )
 from export.c.call import FieldValue, table
 from export.c.model import CModel, COperator, CTensor
 
 SIMPLE_SHIFTS = (-23, -2)  # for which conv_scaling.h rounds twice with one constant
+WIDE_BITS = 16  # a multiplier of 15 bits stands this much higher where 32 bits hold every sum
 WIDE_SHIFTS = (-31, 7)  # for which TFLM multiplies 48-bit sums with 15-bit multipliers
 FLOAT_RANGES = {
     "NONE": (-3.4028234663852886e38, 3.4028234663852886e38),
@@ -33,15 +37,10 @@ class Scaling:
     lowest: int
     highest: int
 
-    @property
-    def simple(self) -> bool:
-        """The short way of conv_scaling.h computes the same."""
+    def s8_fields(self, bias: Sequence[int]) -> dict[str, FieldValue]:
+        """The fields of ``sordino_conv_s8_params`` that scale sums; a record per channel."""
         low, high = SIMPLE_SHIFTS
-        within = all(low <= multiplier.shift <= high for multiplier in self.multipliers)
-        return within and (self.lowest, self.highest) == LIMITS["int8"]
-
-    def fields(self, bias: Sequence[int]) -> dict[str, FieldValue]:
-        """Fields of ``sordino_conv_s8_params``; a ``sordino_conv_channel`` per output channel."""
+        within = all(low <= item.shift <= high for item in self.multipliers)
         channels = [
             (start, item.value, item.shift)
             for start, item in zip(bias, self.multipliers, strict=True)
@@ -51,7 +50,27 @@ class Scaling:
             "zero_point": self.zero_point,
             "lowest": self.lowest,
             "highest": self.highest,
-            "simple": int(self.simple),
+            "simple": int(within and (self.lowest, self.highest) == LIMITS["int8"]),
+        }
+
+    def s16_fields(self, bias: Sequence[int], largest: int) -> dict[str, FieldValue]:
+        """The same for ``sordino_conv_s16_params``, of sums up to ``largest`` in magnitude."""
+        pairs = [(reduced_multiplier(item), 15 - item.shift) for item in self.multipliers]
+        wide = largest >= 2**31 or min(bits for _, bits in pairs) <= WIDE_BITS
+        words = np.array(bias, "<i8").view("<i4").reshape(-1, 2)  # lower and upper
+        channels = (
+            [(*start, *pair) for start, pair in zip(words.tolist(), pairs, strict=True)]
+            if wide
+            else [
+                (start, multiplier << WIDE_BITS, bits - WIDE_BITS)
+                for start, (multiplier, bits) in zip(bias, pairs, strict=True)
+            ]
+        )
+        return {
+            "channels": table(channels, "int32_t"),
+            "lowest": self.lowest,
+            "highest": self.highest,
+            "wide": int(wide),
         }
 
 

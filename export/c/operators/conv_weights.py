@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from export.c.call import FieldValue, table
+from export.c.call import FieldValue, Table, table
 from export.c.model import CModel, COperator, CTensor
 from export.c.operators.conv_scaling import Scaling, affine, float_range
 
@@ -62,28 +62,48 @@ def fill_of(model: CModel, operator: COperator, source: CTensor) -> int:
 def row_fields(
     model: CModel, operator: COperator, scaling: Scaling | None, rows: Array, bias: Array
 ) -> dict[str, FieldValue]:
-    """The fields behind ``windows`` of a parameter struct, for ``rows [channels, length]``.
-
-    Float kernels (``scaling`` None) have the fused activation's range instead of a scaling.
-    """
+    """The fields behind ``windows`` of a parameter struct, for ``rows [channels, length]``."""
     if scaling is None:
-        lowest, highest = float_range(model, operator)
-        return {
-            "weights": table(rows, "float"),
-            "bias": table(bias, "float"),
-            "lowest": lowest,
-            "highest": highest,
-        }
+        return float_fields(model, operator, table(rows, "float"), bias)
     pitch = padded_length(rows.shape[1])
-    folded = folded_bias(model, operator, rows, bias)
     padded = np.pad(rows, ((0, 0), (0, pitch - rows.shape[1])))
-    scaled = scaling.fields(folded.tolist())
+    return integer_fields(model, operator, scaling, rows, bias, table(padded, "int8_t"), pitch)
+
+
+def float_fields(
+    model: CModel, operator: COperator, weights: Table, bias: Array
+) -> dict[str, FieldValue]:
+    """``sordino_conv_f32_params`` behind ``windows``."""
+    lowest, highest = float_range(model, operator)
     return {
-        "channels": scaled.pop("channels"),
-        "weights": table(padded, "int8_t"),
-        "pitch": pitch,
-        **scaled,
+        "weights": weights,
+        "bias": table(bias, "float"),
+        "lowest": lowest,
+        "highest": highest,
     }
+
+
+def integer_fields(
+    model: CModel,
+    operator: COperator,
+    scaling: Scaling,
+    rows: Array,
+    bias: Array,
+    weights: Table,
+    pitch: int,
+) -> dict[str, FieldValue]:
+    """``sordino_conv_s8_params`` or ``sordino_conv_s16_params`` behind ``windows``.
+
+    ``rows [channels, length]`` are the weights, ``weights`` the same as the kernel reads them.
+    """
+    folded, largest = folded_bias(model, operator, rows, bias)
+    stored: dict[str, FieldValue] = {"weights": weights, "pitch": pitch}
+    fields = (
+        scaling.s8_fields(folded.tolist())
+        if model.output(operator).dtype == "int8"
+        else scaling.s16_fields(folded.tolist(), largest)
+    )
+    return {"channels": fields.pop("channels"), **stored, **fields}
 
 
 def padded_length(length: int) -> int:
@@ -91,10 +111,9 @@ def padded_length(length: int) -> int:
     return -(-length // PITCH) * PITCH
 
 
-def folded_bias(model: CModel, operator: COperator, rows: Array, bias: Array) -> Array:
-    """Bias less input zero point · sum of weights, so that kernels multiply stored values.
-
-    Refuses sums that could leave TFLM's accumulator.
+def folded_bias(model: CModel, operator: COperator, rows: Array, bias: Array) -> tuple[Array, int]:
+    """Bias less input zero point · sum of weights, so that kernels multiply stored values; and a
+    bound of what sums may reach on the way. Refuses those that could leave TFLM's accumulator.
     """
     source = model.tensors[operator.inputs[2 if operator.name == "TRANSPOSE_CONV" else 0]]
     zero_point = affine(model, operator, source)[1]
@@ -102,9 +121,10 @@ def folded_bias(model: CModel, operator: COperator, rows: Array, bias: Array) ->
     folded: Array = bias.astype(np.int64) - zero_point * weights.sum(axis=1)
     products = np.abs(weights).sum(axis=1) * LARGEST[source.dtype]
     # In float64: near the ends of int64 a bias must not wrap here.
-    largest = np.abs(bias.astype(np.float64)) + np.abs(folded.astype(np.float64)) + products
-    if float(largest.max()) >= 2.0 ** SUM_BITS[source.dtype]:
+    reached = np.maximum(np.abs(bias.astype(np.float64)), np.abs(folded.astype(np.float64)))
+    largest = float((reached + products).max())
+    if largest >= 2.0 ** SUM_BITS[source.dtype]:
         raise model.refusal(
             operator, f"its sums may need more than {SUM_BITS[source.dtype]} bits and a sign"
         )
-    return folded
+    return folded, int(largest)

@@ -79,9 +79,10 @@ class Windows:
 
     @property
     def whole(self) -> bool:
-        """Every window is a whole image, in one piece."""
+        """Every window is a whole image, in one piece, and one position follows another."""
         size = self.height.size * self.width.size * self.channels
-        return self.positions == self.batches and not self.gathers and self.length == size
+        once = self.positions == self.batches and self.length == size and not self.gathers
+        return once and (self.placement.start, self.placement.image) == (0, self.filters)
 
     @property
     def gathers(self) -> bool:

@@ -85,7 +85,7 @@ def conv_call(
     bias: Array,
 ) -> Call:
     """The call for ``rows [channels, length]`` times ``windows``."""
-    dense = windows.whole and kind != "f32"
+    dense = windows.whole
     fields: dict[str, FieldValue] = {"windows": windows.record(fill_of(model, operator, source))}
     fields |= row_fields(model, operator, scaling, rows, bias)
     return Call(
@@ -101,5 +101,5 @@ def conv_call(
 
 
 def _scratch(kind: str, length: int) -> int:
-    """Two windows; beside int8 ones the same as int16, for cores that multiply pairs of those."""
+    """Two windows, beside int8 and int16 also in pairs of int16 for cores that multiply those."""
     return padded_length(length) * {"s8": 2 + 4, "s16": 4 + 4, "f32": 8}[kind]

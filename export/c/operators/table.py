@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping
 
 from export.c.call import Lowered
 from export.c.model import CModel, COperator
-from export.c.operators import activation, convolution, elementwise, moving, reduction
+from export.c.operators import (
+    activation,
+    convolution,
+    depthwise,
+    elementwise,
+    moving,
+    reduction,
+    transpose_conv,
+)
 
 Lower = Callable[[CModel, COperator], Lowered]
 
@@ -14,6 +22,7 @@ OPERATORS: Mapping[str, Lower] = {
     "ADD": elementwise.add,
     "CONCATENATION": moving.concatenation,
     "CONV_2D": convolution.conv_2d,
+    "DEPTHWISE_CONV_2D": depthwise.depthwise_conv_2d,
     "DEQUANTIZE": activation.dequantize,
     "EXPAND_DIMS": moving.reshape,
     "FULLY_CONNECTED": convolution.fully_connected,
@@ -38,6 +47,7 @@ OPERATORS: Mapping[str, Lower] = {
     "SUB": elementwise.sub,
     "TANH": activation.tanh,
     "TRANSPOSE": moving.transpose,
+    "TRANSPOSE_CONV": transpose_conv.transpose_conv,
     "UNPACK": moving.unpack,
 }
 

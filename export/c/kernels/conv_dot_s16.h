@@ -1,0 +1,204 @@
+/* int8 rows of weights times int16 windows, with what the core has for it.
+ *
+ * As in conv_dot_s8.h: sordino_conv_single_s16 does the filters of a group, from ``first``, at one
+ * position, sordino_conv_two_s16 at two; ``spare`` has room for two windows of ``pitch`` values. */
+#ifndef SORDINO_CONV_DOT_S16_H
+#define SORDINO_CONV_DOT_S16_H
+
+#include "sordino_base.h"
+#include "conv_dot_s8.h"
+#include "conv_scaling_s16.h"
+
+/* Sums beyond 32 bits: pieces of a row that stay within them are added up in 64. */
+#define SORDINO_CONV_PIECE 256 /* times 2^7 · 2^15 is less than 2^31 */
+
+static inline void sordino_conv_wide_s16(const sordino_conv_windows *w,
+                                         const sordino_conv_s16_params *p, int32_t first,
+                                         const int16_t *x, int16_t *out)
+{
+    const sordino_conv_wide_channel *channel = sordino_conv_wide_channels_of(p->channels) + first;
+    for (int32_t c = 0; c < w->filters; ++c) {
+        const int8_t *row = p->weights + (first + c) * p->pitch;
+        int64_t total = sordino_conv_wide_bias(channel + c);
+        for (int32_t k = 0; k < w->length;) {
+            const int32_t left = w->length - k;
+            const int32_t end = left < SORDINO_CONV_PIECE ? w->length : k + SORDINO_CONV_PIECE;
+            int32_t sum = 0;
+            for (; k < end; ++k) {
+                sum += x[k] * row[k];
+            }
+            total += sum;
+        }
+        out[c] = sordino_conv_wide_output_s16(p, channel + c, total);
+    }
+}
+
+#if SORDINO_HELIUM
+
+/* Four sums to four outputs; ``channel`` has their records ``offsets`` bytes on. */
+static inline int32x4_t sordino_conv_outputs_s16(int32x4_t sums, const sordino_conv_s16_params *p,
+                                                 const sordino_conv_channel *channel,
+                                                 uint32x4_t offsets, mve_pred16_t some)
+{
+    const int32_t *record = &channel->bias;
+    const int32x4_t bias = vldrwq_gather_offset_z_s32(record, offsets, some);
+    const int32x4_t multiplier = vldrwq_gather_offset_z_s32(record + 1, offsets, some);
+    const int32x4_t shift = vldrwq_gather_offset_z_s32(record + 2, offsets, some);
+    int32x4_t value = vmulhq_s32(vaddq_s32(sums, bias), multiplier);
+    value = vrshlq_s32(value, vnegq_s32(shift));
+    value = vmaxq_s32(value, vdupq_n_s32(p->lowest));
+    return vminq_s32(value, vdupq_n_s32(p->highest));
+}
+
+static inline void sordino_conv_single_s16(const sordino_conv_windows *w,
+                                           const sordino_conv_s16_params *p, int32_t first,
+                                           const int16_t *window, int16_t *out)
+{
+    const int32_t length = w->length, pitch = p->pitch, filters = w->filters;
+    const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + first;
+    const int8_t *w0 = p->weights + first * pitch;
+    const uint32x4_t offsets = sordino_conv_offsets(1);
+    for (int32_t c = 0; c < filters; c += 4, w0 += 4 * pitch) {
+        const int32_t left = filters - c;
+        const int8_t *w1 = left > 1 ? w0 + pitch : w0;
+        const int8_t *w2 = left > 2 ? w1 + pitch : w0;
+        const int8_t *w3 = left > 3 ? w2 + pitch : w0;
+        int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0, k = 0;
+        for (; k + 8 <= length; k += 8) {
+            const int16x8_t x = vldrhq_s16(window + k);
+            s0 = vmladavaq_s16(s0, x, vldrbq_s16(w0 + k));
+            s1 = vmladavaq_s16(s1, x, vldrbq_s16(w1 + k));
+            s2 = vmladavaq_s16(s2, x, vldrbq_s16(w2 + k));
+            s3 = vmladavaq_s16(s3, x, vldrbq_s16(w3 + k));
+        }
+        if (k < length) {
+            const mve_pred16_t some = vctp16q((uint32_t)(length - k));
+            const int16x8_t x = vldrhq_z_s16(window + k, some);
+            s0 = vmladavaq_s16(s0, x, vldrbq_z_s16(w0 + k, some));
+            s1 = vmladavaq_s16(s1, x, vldrbq_z_s16(w1 + k, some));
+            s2 = vmladavaq_s16(s2, x, vldrbq_z_s16(w2 + k, some));
+            s3 = vmladavaq_s16(s3, x, vldrbq_z_s16(w3 + k, some));
+        }
+        int32x4_t sums = vdupq_n_s32(s0);
+        sums = vsetq_lane_s32(s1, sums, 1);
+        sums = vsetq_lane_s32(s2, sums, 2);
+        sums = vsetq_lane_s32(s3, sums, 3);
+        const mve_pred16_t kept = vctp32q((uint32_t)left);
+        sums = sordino_conv_outputs_s16(sums, p, channel + c, offsets, kept);
+        vstrhq_p_s32(out + c, sums, kept);
+    }
+}
+
+#else
+
+static inline void sordino_conv_single_s16(const sordino_conv_windows *w,
+                                           const sordino_conv_s16_params *p, int32_t first,
+                                           const int16_t *window, int16_t *out)
+{
+    const int32_t length = w->length, pitch = p->pitch, filters = w->filters;
+    const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + first;
+    const int8_t *row = p->weights + first * pitch;
+    const int16_t *end = window + (length & ~3);
+    for (int32_t c = 0; c < filters; c += 4, channel += 4, row += 4 * pitch) {
+        const int32_t last = filters - c - 1;
+        const int32_t c1 = last < 1 ? last : 1, c2 = last < 2 ? last : 2, c3 = last < 3 ? last : 3;
+        const int16_t *x = window;
+        const int8_t *w0 = row, *w1 = row + c1 * pitch, *w2 = row + c2 * pitch;
+        const int8_t *w3 = row + c3 * pitch;
+        int32_t s0 = channel[0].bias, s1 = channel[c1].bias, s2 = channel[c2].bias;
+        int32_t s3 = channel[c3].bias;
+        for (; x != end; x += 4, w0 += 4, w1 += 4, w2 += 4, w3 += 4) {
+#if SORDINO_DSP
+            const uint32_t low = sordino_conv_word(x), high = sordino_conv_word(x + 2);
+            const int16x2_t even = sordino_conv_bottoms(low, high);
+            const int16x2_t odd = sordino_conv_tops(low, high);
+            const uint32_t v0 = sordino_conv_word(w0);
+            s0 = __smlad(sordino_conv_even(v0), even, s0);
+            s0 = __smlad(sordino_conv_odd(v0), odd, s0);
+            const uint32_t v1 = sordino_conv_word(w1);
+            s1 = __smlad(sordino_conv_even(v1), even, s1);
+            s1 = __smlad(sordino_conv_odd(v1), odd, s1);
+            const uint32_t v2 = sordino_conv_word(w2);
+            s2 = __smlad(sordino_conv_even(v2), even, s2);
+            s2 = __smlad(sordino_conv_odd(v2), odd, s2);
+            const uint32_t v3 = sordino_conv_word(w3);
+            s3 = __smlad(sordino_conv_even(v3), even, s3);
+            s3 = __smlad(sordino_conv_odd(v3), odd, s3);
+#else
+            const int32_t x0 = x[0], x1 = x[1], x2 = x[2], x3 = x[3];
+            s0 += x0 * w0[0] + x1 * w0[1] + x2 * w0[2] + x3 * w0[3];
+            s1 += x0 * w1[0] + x1 * w1[1] + x2 * w1[2] + x3 * w1[3];
+            s2 += x0 * w2[0] + x1 * w2[1] + x2 * w2[2] + x3 * w2[3];
+            s3 += x0 * w3[0] + x1 * w3[1] + x2 * w3[2] + x3 * w3[3];
+#endif
+        }
+        for (int32_t k = 0; k < (length & 3); ++k) {
+            s0 += x[k] * w0[k];
+            s1 += x[k] * w1[k];
+            s2 += x[k] * w2[k];
+            s3 += x[k] * w3[k];
+        }
+        out[c] = sordino_conv_output_s16(p, channel, s0);
+        out[c + c1] = sordino_conv_output_s16(p, channel + c1, s1);
+        out[c + c2] = sordino_conv_output_s16(p, channel + c2, s2);
+        out[c + c3] = sordino_conv_output_s16(p, channel + c3, s3);
+    }
+}
+
+#endif
+
+#if SORDINO_DSP
+
+/* A window in the order of the weights' pairs, as sordino_conv_widen_s8 leaves one. */
+static inline void sordino_conv_pair_up_s16(int32_t length, const int16_t *window, int16x2_t *pairs)
+{
+    for (; length >= 4; length -= 4, window += 4, pairs += 4) {
+        const uint32_t low = sordino_conv_word(window), high = sordino_conv_word(window + 2);
+        pairs[0] = sordino_conv_bottoms(low, high);
+        pairs[1] = sordino_conv_tops(low, high);
+    }
+    if (length > 0) {
+        uint32_t words[2] = {0, 0};
+        memcpy(words, window, (size_t)length * 2);
+        pairs[0] = sordino_conv_bottoms(words[0], words[1]);
+        pairs[1] = sordino_conv_tops(words[0], words[1]);
+    }
+}
+
+static inline void sordino_conv_two_s16(const sordino_conv_windows *w,
+                                        const sordino_conv_s16_params *p, int32_t first,
+                                        const int16_t *a, const int16_t *b, int16_t *out_a,
+                                        int16_t *out_b, void *spare)
+{
+    const int32_t pitch = p->pitch, filters = w->filters;
+    const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + first;
+    const int8_t *row = p->weights + first * pitch;
+    int16x2_t *windows = (int16x2_t *)spare;
+    sordino_conv_pair_up_s16(w->length, a, windows);
+    sordino_conv_pair_up_s16(w->length, b, windows + 2);
+    for (int32_t c = 0; c < filters; c += 2, channel += 2, row += 2 * pitch) {
+        const int32_t c1 = c + 1 < filters ? 1 : 0;
+        const sordino_conv_sums s = sordino_conv_2x2(row, row + c1 * pitch, pitch, windows,
+                                                     channel[0].bias, channel[c1].bias);
+        out_a[c] = sordino_conv_output_s16(p, channel, s.a0);
+        out_b[c] = sordino_conv_output_s16(p, channel, s.b0);
+        out_a[c + c1] = sordino_conv_output_s16(p, channel + c1, s.a1);
+        out_b[c + c1] = sordino_conv_output_s16(p, channel + c1, s.b1);
+    }
+}
+
+#else
+
+static inline void sordino_conv_two_s16(const sordino_conv_windows *w,
+                                        const sordino_conv_s16_params *p, int32_t first,
+                                        const int16_t *a, const int16_t *b, int16_t *out_a,
+                                        int16_t *out_b, void *spare)
+{
+    (void)spare;
+    sordino_conv_single_s16(w, p, first, a, out_a);
+    sordino_conv_single_s16(w, p, first, b, out_b);
+}
+
+#endif
+
+#endif

@@ -1,0 +1,30 @@
+/* float32 depthwise convolution. */
+#ifndef SORDINO_DEPTHWISE_CONV_F32_H
+#define SORDINO_DEPTHWISE_CONV_F32_H
+
+#include "conv_f32.h"
+
+/* Weights are [taps][output channels]; ``scratch`` holds a window [taps][input channels]. */
+static inline void sordino_depthwise_conv_f32(const sordino_conv_f32_params *p, const float *in,
+                                              float *out, void *scratch)
+{
+    const sordino_conv_windows *w = sordino_conv_windows_of(p->windows);
+    const int32_t taps = w->kernel_height * w->kernel_width;
+    const int32_t inputs = w->input_channels, outputs = w->filters, multiplier = outputs / inputs;
+    sordino_conv_position at = {0, 0, 0};
+    for (int32_t n = 0; n < w->positions; ++n, at = sordino_conv_next(w, at), out += outputs) {
+        const float *x = (const float *)sordino_conv_window(w, in, at, 0, 4, scratch);
+        for (int32_t c = 0, i = 0; c < outputs; ++i) {
+            for (int32_t m = 0; m < multiplier; ++m, ++c) {
+                const float *weight = p->weights + c;
+                float sum = 0.0f;
+                for (int32_t t = 0; t < taps; ++t) {
+                    sum += x[t * inputs + i] * weight[t * outputs];
+                }
+                out[c] = sordino_conv_output_f32(p, c, sum);
+            }
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,106 @@
+/* Depthwise convolution of int16 with int8 weights. */
+#ifndef SORDINO_DEPTHWISE_CONV_S16_H
+#define SORDINO_DEPTHWISE_CONV_S16_H
+
+#include "conv_dot_s16.h"
+
+/* One channel after the other: ``x`` is [taps][inputs], weights are [taps][outputs]. */
+static inline void sordino_depthwise_rest_s16(const sordino_conv_s16_params *p, int32_t taps,
+                                              const int16_t *x, int32_t inputs, int32_t from,
+                                              int32_t outputs, int16_t *out)
+{
+    const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels);
+    const sordino_conv_wide_channel *wide = sordino_conv_wide_channels_of(p->channels);
+    const int32_t multiplier = outputs / inputs;
+    for (int32_t c = from; c < outputs; ++c) {
+        const int16_t *value = x + c / multiplier;
+        const int8_t *weight = p->weights + c;
+        if (p->wide) {
+            int64_t total = sordino_conv_wide_bias(wide + c);
+            for (int32_t t = 0; t < taps; ++t, value += inputs, weight += outputs) {
+                total += *value * *weight;
+            }
+            out[c] = sordino_conv_wide_output_s16(p, wide + c, total);
+        } else {
+            int32_t sum = channel[c].bias;
+            for (int32_t t = 0; t < taps; ++t, value += inputs, weight += outputs) {
+                sum += *value * *weight;
+            }
+            out[c] = sordino_conv_output_s16(p, channel + c, sum);
+        }
+    }
+}
+
+#if SORDINO_HELIUM
+
+/* Eight channels at a time: sums of the even ones and of the odd ones. Not for ``wide`` sums. */
+static inline void sordino_depthwise_one_s16(const sordino_conv_s16_params *p, int32_t taps,
+                                             const int16_t *x, int32_t channels, int16_t *out)
+{
+    const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels);
+    const uint32x4_t offsets = sordino_conv_offsets(2);
+    for (int32_t c = 0; c < channels; c += 8, channel += 8) {
+        const uint32_t left = (uint32_t)(channels - c);
+        const mve_pred16_t some = vctp16q(left);
+        const int16_t *value = x + c;
+        const int8_t *weight = p->weights + c;
+        int32x4_t even = vdupq_n_s32(0), odd = vdupq_n_s32(0);
+        for (int32_t t = 0; t < taps; ++t, value += channels, weight += channels) {
+            const int16x8_t a = vldrhq_z_s16(value, some), b = vldrbq_z_s16(weight, some);
+            even = vaddq_s32(even, vmullbq_int_s16(a, b));
+            odd = vaddq_s32(odd, vmulltq_int_s16(a, b));
+        }
+        even = sordino_conv_outputs_s16(even, p, channel, offsets, vctp32q((left + 1) / 2));
+        odd = sordino_conv_outputs_s16(odd, p, channel + 1, offsets, vctp32q(left / 2));
+        vstrhq_p_s16(out + c, vmovntq_s32(vreinterpretq_s16_s32(even), odd), some);
+    }
+}
+
+#else
+
+/* Four channels at a time. Not for ``wide`` sums. */
+static inline void sordino_depthwise_one_s16(const sordino_conv_s16_params *p, int32_t taps,
+                                             const int16_t *x, int32_t channels, int16_t *out)
+{
+    const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels);
+    int32_t c = 0;
+    for (; c + 4 <= channels; c += 4, channel += 4) {
+        const int16_t *value = x + c;
+        const int8_t *weight = p->weights + c;
+        int32_t s0 = channel[0].bias, s1 = channel[1].bias;
+        int32_t s2 = channel[2].bias, s3 = channel[3].bias;
+        for (int32_t t = 0; t < taps; ++t, value += channels, weight += channels) {
+            s0 += value[0] * weight[0];
+            s1 += value[1] * weight[1];
+            s2 += value[2] * weight[2];
+            s3 += value[3] * weight[3];
+        }
+        out[c] = sordino_conv_output_s16(p, channel, s0);
+        out[c + 1] = sordino_conv_output_s16(p, channel + 1, s1);
+        out[c + 2] = sordino_conv_output_s16(p, channel + 2, s2);
+        out[c + 3] = sordino_conv_output_s16(p, channel + 3, s3);
+    }
+    sordino_depthwise_rest_s16(p, taps, x, channels, c, channels, out);
+}
+
+#endif
+
+/* ``scratch`` holds a window [taps][input channels]. */
+static inline void sordino_depthwise_conv_s16(const sordino_conv_s16_params *p, const int16_t *in,
+                                              int16_t *out, void *scratch)
+{
+    const sordino_conv_windows *w = sordino_conv_windows_of(p->windows);
+    const int32_t taps = w->kernel_height * w->kernel_width;
+    const int32_t inputs = w->input_channels, outputs = w->filters;
+    sordino_conv_position at = {0, 0, 0};
+    for (int32_t n = 0; n < w->positions; ++n, at = sordino_conv_next(w, at), out += outputs) {
+        const int16_t *x = (const int16_t *)sordino_conv_window(w, in, at, 0, 2, scratch);
+        if (inputs == outputs && !p->wide) {
+            sordino_depthwise_one_s16(p, taps, x, inputs, out);
+        } else {
+            sordino_depthwise_rest_s16(p, taps, x, inputs, 0, outputs, out);
+        }
+    }
+}
+
+#endif
