@@ -141,7 +141,6 @@ def _print_operators(name: str, report: SimulationReport) -> None:
     print(f"\n{name} on {report.core}, by kind of operator:\n")
     print("| operator | count | MACs | instructions | share | per MAC | |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    total = report.step.median
     kinds: dict[str, list[OperatorCount]] = {}
     for operator in report.operators:
         kinds.setdefault(operator.kind, []).append(operator)
@@ -149,12 +148,12 @@ def _print_operators(name: str, report: SimulationReport) -> None:
         kind: sum(operator.instructions.median for operator in found)
         for kind, found in kinds.items()
     }
+    total = sum(sums.values())
     for kind in sorted(kinds, key=lambda kind: -sums[kind]):
         macs = sum(operator.macs for operator in kinds[kind])
         share = f"{100 * sums[kind] / total:.1f} %"
         print(_operator_row(kind, len(kinds[kind]), macs, sums[kind], share))
-    between = total - sum(sums.values())
-    print(f"| between operators | | | {between:,} | {100 * between / total:.1f} % | | |")
+    print(f"| sum (a step without hooks: {report.step.median:,}) | | | {total:,} | | | |")
     slow = [op for op in report.operators if op.per_mac is not None and op.per_mac > TOO_MANY]
     for operator in slow:
         print(
