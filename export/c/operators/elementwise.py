@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.c.arithmetic import LIMITS, Integers, Multiplier, multiplied
-from export.c.call import Call, FieldValue, Params, table
+from export.c.call import Call, CType, FieldValue, Params, table
 from export.c.model import CModel, COperator, CTensor
 from export.c.operators.broadcast import broadcast_field
 from export.c.operators.scales import (
@@ -118,7 +118,7 @@ def prelu(model: CModel, operator: COperator) -> Call:
 def lut(source: CTensor, target: CTensor, results: Integers) -> Call:
     """A table of the results for the int8 values −128 … 127; they may be int8 or int16."""
     name = "sordino_lut_s8" if target.dtype == "int8" else "sordino_lut_s8_s16"
-    ctype = "int8_t" if target.dtype == "int8" else "int16_t"
+    ctype: CType = "int8_t" if target.dtype == "int8" else "int16_t"
     fields = (("size", target.elements), ("results", table(by_bits(results), ctype)))
     return Call(
         kernel=name,

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.c.call import Call, Lowered, Refused
-from export.c.model import CModel, COperator, read
+from export.c.model import CModel, COperator
 from export.c.operators.table import lower
 from tests.export.c.exactness.drawing import Drawer
-from tests.export.c.exactness.files import Array, Case, file_of
+from tests.export.c.exactness.files import Array, Case, model_of
 from tests.export.c.exactness.library import KernelLibrary, Memory
 from tests.export.c.exactness.oracles import tflm
 
 Generator = Callable[[Drawer, str], Case]
 BATCH = 100  # cases in one file
-FLOAT_TOLERANCE = 2e-6  # of the largest value beside it; sums are in another order than TFLM's
+# Of the largest value beside it, or of 0.01. Sums are in another order than TFLM's, and its
+# logistic is e^x below −9.
+FLOAT_TOLERANCE = 2e-6
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def compare(
         numbers = range(start, min(start + BATCH, first + count))
         cases = [generator(Drawer((seed, number)), dtype) for number in numbers]
         expected = tflm(cases)
-        model = read(file_of(cases))
+        model = model_of(cases)
         for number, case, operator, wanted in zip(
             numbers, cases, model.operators, expected, strict=True
         ):
@@ -91,6 +93,8 @@ def _difference(
     try:
         lowered = lower(model, operator)
         for library in libraries:
+            if not library.differs(lowered):
+                continue
             for shared in (None, *_shared(lowered)):
                 found = outputs_of(model, operator, case, library, lowered, shared)
                 for given, right in zip(found, wanted, strict=True):
@@ -148,7 +152,7 @@ def _shared(lowered: Lowered) -> tuple[int, ...]:
 def _unequal(given: Array, wanted: Array) -> str | None:
     """Where two arrays differ, in words; floats may by :data:`FLOAT_TOLERANCE`."""
     if wanted.dtype == np.float32:
-        limit = FLOAT_TOLERANCE * max(1e-3, float(np.abs(wanted).max(initial=0)))
+        limit = FLOAT_TOLERANCE * max(1e-2, float(np.abs(wanted).max(initial=0)))
         wrong = ~(np.abs(given - wanted) <= limit)
     else:
         wrong = given != wanted

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +12,8 @@ import flatbuffers
 import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
+
+from export.c.model import CModel, COperator, CTensor
 
 Array = npt.NDArray[Any]
 
@@ -61,6 +65,59 @@ class Case:
     @property
     def activations(self) -> tuple[Value, ...]:
         return tuple(value for value in self.inputs if value is not None and value.data is None)
+
+
+def model_of(cases: Sequence[Case]) -> CModel:
+    """What reading ``file_of(cases)`` gives, without the time that parsing takes."""
+    tensors: list[CTensor] = []
+    operators: list[COperator] = []
+    for case in cases:
+        places = []
+        for value in (*case.inputs, *case.outputs):
+            places.append(-1 if value is None else len(tensors))
+            if value is not None:
+                tensors.append(_read_tensor(value, len(tensors)))
+        count = len(case.inputs)
+        options = {} if case.options is None else vars(case.options)
+        operators.append(
+            COperator(
+                index=len(operators),
+                name=case.operator,
+                inputs=tuple(places[:count]),
+                outputs=tuple(places[count:]),
+                options={_snake(key): _read_option(option) for key, option in options.items()},
+            )
+        )
+    inputs = tuple(
+        index
+        for operator in operators
+        for index in operator.inputs
+        if index >= 0 and tensors[index].data is None
+    )
+    outputs = tuple(index for operator in operators for index in operator.outputs)
+    return CModel(tuple(tensors), tuple(operators), inputs, outputs, ())
+
+
+def _read_tensor(value: Value, index: int) -> CTensor:
+    return CTensor(
+        index=index,
+        name=f"t{index}",
+        dtype=value.dtype,
+        shape=value.shape,
+        scales=value.scales,
+        zero_points=value.zero_points,
+        axis=value.axis if value.scales else 0,
+        data=value.data,
+    )
+
+
+@functools.cache
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def _read_option(option: Any) -> Any:
+    return tuple(option) if isinstance(option, list) else option
 
 
 def file_of(cases: Sequence[Case]) -> bytes:

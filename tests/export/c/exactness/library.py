@@ -8,6 +8,7 @@ is for the tests of whole models.
 from __future__ import annotations
 
 import ctypes
+import functools
 import re
 import subprocess
 from collections.abc import Sequence
@@ -69,12 +70,14 @@ class KernelLibrary:
         built: Path,
         flavour: str = "plain",
         kernels: Path = KERNELS,
-        optimise: str = "-O1",
+        headers: Sequence[str] = (),  # all where none is named
+        optimise: str = "-O0",
         extra: Sequence[str] = (),
     ) -> None:
-        self.flavour = flavour
+        self.flavour, self._kernels = flavour, kernels
         source = built / f"kernels_{flavour}.c"
-        includes = "".join(f'#include "{path.name}"\n' for path in sorted(kernels.glob("*.h")))
+        names = sorted(headers or (path.name for path in kernels.glob("*.h")))
+        includes = "".join(f'#include "{name}"\n' for name in names)
         source.write_text(includes, encoding="utf-8")
         compiler = ["cc", *WARNINGS, *FLAVOURS[flavour], *extra, f"-I{kernels}"]
         text = " ".join(_run([*compiler, "-E", "-P", str(source)]).split())
@@ -99,6 +102,15 @@ class KernelLibrary:
             lines.append(f"void call_{name}(const void *p, void **t);")
             lines.append(f"void call_{name}(const void *p, void **t) {{ {name}(p{passed}); }}")
         return "\n".join(lines) + "\n"
+
+    def differs(self, lowered: Lowered) -> bool:
+        """Whether a kernel is another one in this flavour than in plain C."""
+        steps = lowered if isinstance(lowered, tuple) else (lowered,)
+        headers = [step.header for step in steps if isinstance(step, Call)]
+        return self.flavour == "plain" or any(
+            f"SORDINO_{self.flavour.upper()}" in text_of(self._kernels, header)
+            for header in headers
+        )
 
     def run(self, lowered: Lowered, memory: dict[int, Memory]) -> None:
         """Execute what an operator became on the memory of the model's tensors.
@@ -156,6 +168,14 @@ class KernelLibrary:
         if names != declared:
             raise AssertionError(f"{params.ctype} declares {declared}, not {names}")
         return packed
+
+
+@functools.cache
+def text_of(kernels: Path, header: str) -> str:
+    """A header with all that it includes, but for the one that all include."""
+    text = (kernels / header).read_text(encoding="utf-8")
+    included = set(re.findall(r'#include "(\w+\.h)"', text)) - {"sordino_base.h"}
+    return text + "".join(text_of(kernels, name) for name in sorted(included))
 
 
 class Memory:
