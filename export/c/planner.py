@@ -8,16 +8,15 @@ groups are placed (:mod:`export.c.placement`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from export.c.call import Copy
 from export.c.placement import Group, Member, live_bytes, place
 from export.c.problem import Problem
-from export.c.tying import Tie, Tying, worth_tying
+from export.c.tying import Tying, worth_tying
 
 ALIGNMENT = 8  # of groups: what the 64-bit member of the struct guarantees
-ATTEMPTS = 64  # at giving up a tie, for models where the first plan wastes memory
 
 
 @dataclass(frozen=True)
@@ -53,25 +52,9 @@ class Plan:
 
 
 def plan(problem: Problem, alignment: int = ALIGNMENT) -> Plan:
-    """Plan a problem; every group of tied buffers starts at a multiple of ``alignment``.
-
-    A tie that costs memory is given up: a copy is cheaper than RAM.
-    """
-    ties = list(worth_tying(problem))
-    best = _planned(problem, ties, alignment)
-    for tie in ties[:ATTEMPTS]:
-        if best.size <= best.lower_bound:
-            break
-        fewer = [kept for kept in ties if kept is not tie]
-        attempt = _planned(problem, fewer, alignment)
-        if attempt.size < best.size:
-            best, ties = attempt, fewer
-    return best
-
-
-def _planned(problem: Problem, ties: Sequence[Tie], alignment: int) -> Plan:
+    """Plan a problem; every group of tied buffers starts at a multiple of ``alignment``."""
     tying = Tying(problem)
-    for tie in ties:
+    for tie in worth_tying(problem):
         tying.tie(tie)
     spans = problem.lifetimes()
     places: dict[int, Place] = {}
@@ -90,12 +73,12 @@ def _planned(problem: Problem, ties: Sequence[Tie], alignment: int) -> Plan:
         )
         ours.append((list(members), group))
     groups = [group for _, group in ours]
-    bases, size = place(groups, alignment)
-    for (indices, group), base in zip(ours, bases, strict=True):
+    placement = place(groups, alignment)
+    for (indices, group), base in zip(ours, placement.bases, strict=True):
         for index, member in zip(indices, group.members, strict=True):
             places[index] = Place(None, base + member.offset)
     return Plan(
         tuple(places[index] for index in range(len(problem.buffers))),
-        size,
-        live_bytes(groups, len(problem.steps)),
+        placement.size,
+        live_bytes(groups),
     )
