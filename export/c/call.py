@@ -5,7 +5,7 @@ One function per TFLite operator, listed in :mod:`export.c.operators.table`, tur
 validates everything, raises :class:`Refused` for what it does not know, and derives every integer
 here, in Python: a kernel contains loops and no decisions about quantization.
 
-How a kernel looks (``export/c/kernels/<header>``, see ``elementwise.h``)::
+How a kernel looks (``export/c/kernels/<header>``, see ``sum.h``)::
 
     typedef struct { int32_t size; float lowest; float highest; } sordino_add_f32_params;
 
@@ -88,9 +88,10 @@ def table(values: npt.ArrayLike, ctype: CType) -> Table:
     return Table(ctype, converted)
 
 
-# What a field of a parameter struct may hold: a number, an array inside the struct, or a pointer
-# to a table. A Python float is printed as an exact float constant.
-FieldValue = int | float | tuple[int, ...] | tuple[float, ...] | Table
+# What a field of a parameter struct may hold: a number, an array or struct inside the struct (of
+# arrays or structs as well), or a pointer to a table. A Python float is printed as an exact float.
+Nested = tuple[tuple[int, ...], ...]
+FieldValue = int | float | tuple[int, ...] | tuple[float, ...] | Nested | Table
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from export.c.call import Call, Params, Table
+from export.c.call import Call, FieldValue, Params, Table
 from export.c.printing import params_text, table_text
 
 _WORD = 4  # bytes of a scalar field or a pointer on a 32-bit core
@@ -46,6 +46,8 @@ class Constants:
 
 
 def _struct_bytes(params: Params) -> int:
-    return sum(
-        _WORD * (len(value) if isinstance(value, tuple) else 1) for _, value in params.fields
-    )
+    return sum(_WORD * _words(value) for _, value in params.fields)
+
+
+def _words(value: FieldValue) -> int:
+    return sum(map(_words, value)) if isinstance(value, tuple) else 1

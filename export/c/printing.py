@@ -94,7 +94,7 @@ def _field(value: FieldValue, table: str | None) -> str:
     if table is not None:
         return table
     if isinstance(value, tuple):
-        return "{" + ", ".join(number(item) for item in value) + "}"
+        return "{" + ", ".join(_field(item, None) for item in value) + "}"
     assert not isinstance(value, Table)
     return number(value)
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from export.c.call import FieldValue
+from export.c.call import FieldValue, Nested
 from export.c.model import CModel, COperator, CTensor
 
 AXES = 4  # of the struct
 Field = tuple[str, FieldValue]
 
 
-def broadcast_field(
-    model: CModel, operator: COperator, first: CTensor, second: CTensor
-) -> tuple[int, ...]:
+def broadcast_field(model: CModel, operator: COperator, first: CTensor, second: CTensor) -> Nested:
     """The struct ``sordino_broadcast``: sizes, steps of ``first``, steps of ``second``.
 
     Raises Refused where the shapes do not broadcast to the output's or need more than four axes.
@@ -33,7 +31,7 @@ def broadcast_field(
     axes = [(1, (0, 0))] * (AXES - len(axes)) + axes
     sizes = [size for size, _ in axes]
     firsts, seconds = ([steps[k] for _, steps in axes] for k in (0, 1))
-    return (*sizes, *firsts, *seconds)
+    return tuple(sizes), tuple(firsts), tuple(seconds)
 
 
 def joined_axes(sizes: list[int], *steps: list[int]) -> list[tuple[int, tuple[int, ...]]]:

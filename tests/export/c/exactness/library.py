@@ -11,7 +11,7 @@ import ctypes
 import functools
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,7 +157,7 @@ class KernelLibrary:
                 setattr(inner, name, place.address)
             elif isinstance(value, tuple):
                 kind = dict(type(inner)._fields_)[name]
-                setattr(inner, name, _filled(kind, list(value)))
+                setattr(inner, name, _filled(kind, list(_flat(value))))
             else:
                 setattr(inner, name, value)
                 if isinstance(value, int) and getattr(inner, name) != value:
@@ -215,6 +215,12 @@ def _run(command: Sequence[str]) -> str:
     if done.returncode:
         raise RuntimeError(done.stderr[:4000])
     return done.stdout
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    """The numbers of a tuple of numbers or tuples, in order."""
+    for item in value:
+        yield from _flat(item) if isinstance(item, tuple) else (item,)
 
 
 def _filled(kind: Any, values: list[Any]) -> Any:
