@@ -19,6 +19,11 @@ class Constants:
     size: int = 0  # bytes of tables and, with one word per field, structs
     _tables: dict[tuple[str, bytes], str] = field(default_factory=dict)
     _structs: dict[str, str] = field(default_factory=dict)
+    _title: str = ""
+
+    def title(self, comment: str) -> None:
+        """A comment above the definitions that follow, if any do."""
+        self._title = f"/* {comment} */\n"
 
     def table(self, label: str, table: Table) -> str:
         """The name of a table, defined on first use as ``<name>_<label>``."""
@@ -26,7 +31,7 @@ class Constants:
         if key not in self._tables:
             name = f"{self.name}_{label}"
             self._tables[key] = name
-            self.text.append(table_text(name, table))
+            self._add(table_text(name, table))
             self.size += table.nbytes
         return self._tables[key]
 
@@ -40,9 +45,13 @@ class Constants:
         text = params_text("@", call.params, names)
         if text not in self._structs:
             self._structs[text] = f"{self.name}_{label}"
-            self.text.append(params_text(self._structs[text], call.params, names))
+            self._add(params_text(self._structs[text], call.params, names))
             self.size += _struct_bytes(call.params)
         return self._structs[text]
+
+    def _add(self, definition: str) -> None:
+        self.text.append(self._title + definition)
+        self._title = ""
 
 
 def _struct_bytes(params: Params) -> int:

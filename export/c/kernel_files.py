@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from importlib.resources import files
 
 _INCLUDE = re.compile(r'^#include "([a-z0-9_]+\.h)"\n', re.MULTILINE)
+# Comments of the kernels may be typeset; what firmware compilers read is ASCII.
+_ASCII = str.maketrans({"×": "x", "·": "*", "−": "-", "–": "-", "…": "...", "≤": "<=", "≥": ">="})
 _BANNER = """\
 /* Kernels for the models that sordino writes as C99. No allocation, no library but string.h.
  * Defining SORDINO_NO_DSP or SORDINO_NO_HELIUM before compiling leaves those instructions unused.
@@ -32,4 +34,4 @@ def _paste(name: str, pasted: dict[str, str]) -> None:
     text = files("export.c").joinpath("kernels", name).read_text(encoding="utf-8")
     for included in _INCLUDE.findall(text):
         _paste(included, pasted)
-    pasted[name] = _INCLUDE.sub("", text)
+    pasted[name] = _INCLUDE.sub("", text).translate(_ASCII)

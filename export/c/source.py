@@ -123,6 +123,7 @@ void {signature(self._names)}
     def _action(self, step: int, action: Action) -> str:
         """The comment and the statements of one action, between the hooks of profiling."""
         work = action.work
+        self._constants.title(f"{step}: {self.describe(action)}")
         statements = (
             [self._call(step, work, action)]
             if isinstance(work, Call)
