@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from export.rectifiers import is_rectifier, written_out
 from export.step_graph import (
     Activation,
     Concat,
@@ -17,6 +18,7 @@ from export.step_graph import (
     Moving,
     Operand,
     Operator,
+    Prelu,
     Requantize,
     StepGraph,
     Tensor,
@@ -30,12 +32,19 @@ Precision = Literal["int8", "int16"]
 class PreciseGraph:
     """A graph whose every tensor has a width, with :class:`Requantize` where widths meet.
 
-    ``origins`` names, for each tensor that an inserted Requantize made, the tensor it came from.
+    ``origins`` names, for each tensor that an inserted Requantize made, the tensor it came from;
+    ``within``, for each other tensor that the float graph lacks, one whose range holds it.
     """
 
     graph: StepGraph
     precision: Mapping[str, Precision] = field(repr=False)
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
+    within: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def held_by(self, name: str) -> str:
+        """The tensor of the float graph whose range holds a tensor's values."""
+        known = self.within.get(name, name)
+        return self.origins.get(known, known)
 
 
 def tied_groups(graph: StepGraph) -> list[set[str]]:
@@ -76,7 +85,7 @@ def with_precision(graph: StepGraph, wide: Collection[str]) -> PreciseGraph:
 
     A tied group is wide as soon as one of its tensors is named. The features are named by their
     own name. Functions whose integer kernels demand a scale of their own get a Requantize before
-    they join values of another scale.
+    they join values of another scale; rectifiers without an exact int16 kernel are written out.
     """
     graph, origins = _separated(graph)
     named = set(wide)
@@ -88,6 +97,7 @@ def with_precision(graph: StepGraph, wide: Collection[str]) -> PreciseGraph:
         precision.update(dict.fromkeys(group, width))
     bounded = set(graph.bounded)
     operators: list[Operator] = []
+    within: dict[str, str] = {}
     converted: dict[tuple[str, Precision], Tensor] = {}
     for operator in graph.operators:
         width = precision[operator.output.name]
@@ -105,9 +115,16 @@ def with_precision(graph: StepGraph, wide: Collection[str]) -> PreciseGraph:
                     if source.name in bounded:
                         bounded.add(twin.name)
                 renamed[source.name] = converted[source.name, width]
-        operators.append(_reading(operator, renamed))
+        current = reading(operator, renamed)
+        if width == "int16" and isinstance(current, Prelu | Activation) and is_rectifier(current):
+            parts, added = written_out(current)
+            operators += parts
+            within |= added
+            precision.update(dict.fromkeys(added, width))
+        else:
+            operators.append(current)
     changed = replace(graph, operators=tuple(operators), bounded=frozenset(bounded))
-    return PreciseGraph(changed, precision, origins)
+    return PreciseGraph(changed, precision, origins, within)
 
 
 def _separated(graph: StepGraph) -> tuple[StepGraph, dict[str, str]]:
@@ -130,7 +147,7 @@ def _separated(graph: StepGraph) -> tuple[StepGraph, dict[str, str]]:
     return replace(graph, operators=tuple(operators)), origins
 
 
-def _reading(operator: Operator, renamed: Mapping[str, Tensor]) -> Operator:
+def reading(operator: Operator, renamed: Mapping[str, Tensor]) -> Operator:
     """The operator with other sources."""
 
     def current(operand: Operand) -> Operand:
