@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.calibration import Calibration, Range
+from export.curve_scales import Curve, agreeing_scale
 from export.precision import PreciseGraph, Precision, computed, tied_groups, with_precision
 from export.step_graph import (
     Activation,
@@ -126,18 +127,27 @@ def _activations(precise: PreciseGraph, calibration: Calibration) -> dict[str, A
         if len(demanded) > 1 or (demanded and len(group & made) > 1):
             raise ValueError(f"tensors {sorted(group)} need different scales and must share one")
         known = calibration.ranges if width == "int8" else calibration.reached
-        ranges = [known[precise.origins.get(name, name)] for name in group]
+        ranges = [known[precise.held_by(name)] for name in group]
         if demanded:
             affine = demanded.pop()
         elif group & made and group & made <= graph.bounded:
             affine = HIDDEN if width == "int8" else UNIT_INT16
         elif width == "int8":
             affine = affine_of(_union(ranges))
+            if curves := _curves_of(graph, group):
+                scale = agreeing_scale(affine.scale, affine.zero_point, curves)
+                affine = Affine(scale, affine.zero_point)
         else:
             # Of products TFLM and LiteRT agree on powers of two only.
             affine = symmetric_of(_union(ranges), power_of_two=bool(group & products))
         chosen.update(dict.fromkeys(group, affine))
     return chosen
+
+
+def _curves_of(graph: StepGraph, names: Collection[str]) -> set[Curve]:
+    """The functions with integer kernels of their own that read any of the tensors."""
+    readers = (op for op in graph.operators if isinstance(op, Activation))
+    return {op.kind for op in readers if op.input.name in names and op.kind in ("logistic", "tanh")}
 
 
 def affine_of(bounds: Range) -> Affine:
