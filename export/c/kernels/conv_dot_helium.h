@@ -33,18 +33,15 @@ static inline uint32x4_t sordino_conv_offsets(uint32_t step)
 }
 
 static inline void sordino_conv_single_s8(const sordino_conv_windows *w,
-                                          const sordino_conv_s8_params *p, int32_t first,
+                                          const sordino_conv_s8_params *p, int32_t group,
                                           const int8_t *window, int8_t *out)
 {
-    const int32_t length = w->length, pitch = p->pitch, filters = w->filters;
-    const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + first;
-    const int8_t *w0 = p->weights + first * pitch;
+    const int32_t length = w->length, pitch = p->pitch, row = group * sordino_conv_rows(w);
+    const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + row;
     const uint32x4_t offsets = sordino_conv_offsets(1);
-    for (int32_t c = 0; c < filters; c += 4, w0 += 4 * pitch) {
-        const int32_t left = filters - c;
-        const int8_t *w1 = left > 1 ? w0 + pitch : w0;
-        const int8_t *w2 = left > 2 ? w1 + pitch : w0;
-        const int8_t *w3 = left > 3 ? w2 + pitch : w0;
+    const int8_t *w0 = p->weights + row * pitch;
+    for (int32_t left = w->filters; left > 0; left -= 4, channel += 4, out += 4, w0 += 4 * pitch) {
+        const int8_t *w1 = w0 + pitch, *w2 = w1 + pitch, *w3 = w2 + pitch;
         int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0, k = 0;
         for (; k + 16 <= length; k += 16) {
             const int8x16_t x = vldrbq_s8(window + k);
@@ -66,19 +63,19 @@ static inline void sordino_conv_single_s8(const sordino_conv_windows *w,
         sums = vsetq_lane_s32(s2, sums, 2);
         sums = vsetq_lane_s32(s3, sums, 3);
         const mve_pred16_t kept = vctp32q((uint32_t)left);
-        sums = sordino_conv_outputs_s8(sums, p, channel + c, offsets, kept);
-        vstrbq_p_s32(out + c, sums, kept);
+        sums = sordino_conv_outputs_s8(sums, p, channel, offsets, kept);
+        vstrbq_p_s32(out, sums, kept);
     }
 }
 
 static inline void sordino_conv_two_s8(const sordino_conv_windows *w,
-                                       const sordino_conv_s8_params *p, int32_t first,
+                                       const sordino_conv_s8_params *p, int32_t group,
                                        const int8_t *a, const int8_t *b, int8_t *out_a,
                                        int8_t *out_b, void *wide)
 {
     (void)wide;
-    sordino_conv_single_s8(w, p, first, a, out_a);
-    sordino_conv_single_s8(w, p, first, b, out_b);
+    sordino_conv_single_s8(w, p, group, a, out_a);
+    sordino_conv_single_s8(w, p, group, b, out_b);
 }
 
 #endif

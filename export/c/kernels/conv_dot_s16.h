@@ -1,7 +1,7 @@
 /* int8 rows of weights times int16 windows, with what the core has for it.
  *
- * As in conv_dot_s8.h: sordino_conv_single_s16 does the filters of a group, from ``first``, at one
- * position, sordino_conv_two_s16 at two; ``spare`` has room for two windows of ``pitch`` values. */
+ * As in conv_dot_s8.h: sordino_conv_single_s16 does the filters of a group at one position,
+ * sordino_conv_two_s16 at two; ``spare`` has room for two windows of ``pitch`` values. */
 #ifndef SORDINO_CONV_DOT_S16_H
 #define SORDINO_CONV_DOT_S16_H
 
@@ -13,9 +13,10 @@
 #define SORDINO_CONV_PIECE 256 /* times 2^7 · 2^15 is less than 2^31 */
 
 static inline void sordino_conv_wide_s16(const sordino_conv_windows *w,
-                                         const sordino_conv_s16_params *p, int32_t first,
+                                         const sordino_conv_s16_params *p, int32_t group,
                                          const int16_t *x, int16_t *out)
 {
+    const int32_t first = group * sordino_conv_rows(w);
     const sordino_conv_wide_channel *channel = sordino_conv_wide_channels_of(p->channels) + first;
     for (int32_t c = 0; c < w->filters; ++c) {
         const int8_t *row = p->weights + (first + c) * p->pitch;
@@ -32,6 +33,21 @@ static inline void sordino_conv_wide_s16(const sordino_conv_windows *w,
         out[c] = sordino_conv_wide_output_s16(p, channel + c, total);
     }
 }
+
+#if SORDINO_DSP
+
+/* Of two pairs of int16, the lower ones as a pair, and the upper ones. */
+static inline int16x2_t sordino_conv_bottoms(uint32_t a, uint32_t b)
+{
+    return (int16x2_t)((a & 0xFFFFu) | (b << 16));
+}
+
+static inline int16x2_t sordino_conv_tops(uint32_t a, uint32_t b)
+{
+    return (int16x2_t)((a >> 16) | (b & 0xFFFF0000u));
+}
+
+#endif
 
 #if SORDINO_HELIUM
 
@@ -51,18 +67,15 @@ static inline int32x4_t sordino_conv_outputs_s16(int32x4_t sums, const sordino_c
 }
 
 static inline void sordino_conv_single_s16(const sordino_conv_windows *w,
-                                           const sordino_conv_s16_params *p, int32_t first,
+                                           const sordino_conv_s16_params *p, int32_t group,
                                            const int16_t *window, int16_t *out)
 {
-    const int32_t length = w->length, pitch = p->pitch, filters = w->filters;
-    const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + first;
-    const int8_t *w0 = p->weights + first * pitch;
+    const int32_t length = w->length, pitch = p->pitch, row = group * sordino_conv_rows(w);
+    const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + row;
     const uint32x4_t offsets = sordino_conv_offsets(1);
-    for (int32_t c = 0; c < filters; c += 4, w0 += 4 * pitch) {
-        const int32_t left = filters - c;
-        const int8_t *w1 = left > 1 ? w0 + pitch : w0;
-        const int8_t *w2 = left > 2 ? w1 + pitch : w0;
-        const int8_t *w3 = left > 3 ? w2 + pitch : w0;
+    const int8_t *w0 = p->weights + row * pitch;
+    for (int32_t left = w->filters; left > 0; left -= 4, channel += 4, out += 4, w0 += 4 * pitch) {
+        const int8_t *w1 = w0 + pitch, *w2 = w1 + pitch, *w3 = w2 + pitch;
         int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0, k = 0;
         for (; k + 8 <= length; k += 8) {
             const int16x8_t x = vldrhq_s16(window + k);
@@ -84,46 +97,35 @@ static inline void sordino_conv_single_s16(const sordino_conv_windows *w,
         sums = vsetq_lane_s32(s2, sums, 2);
         sums = vsetq_lane_s32(s3, sums, 3);
         const mve_pred16_t kept = vctp32q((uint32_t)left);
-        sums = sordino_conv_outputs_s16(sums, p, channel + c, offsets, kept);
-        vstrhq_p_s32(out + c, sums, kept);
+        sums = sordino_conv_outputs_s16(sums, p, channel, offsets, kept);
+        vstrhq_p_s32(out, sums, kept);
     }
 }
 
 #else
 
 static inline void sordino_conv_single_s16(const sordino_conv_windows *w,
-                                           const sordino_conv_s16_params *p, int32_t first,
+                                           const sordino_conv_s16_params *p, int32_t group,
                                            const int16_t *window, int16_t *out)
 {
-    const int32_t length = w->length, pitch = p->pitch, filters = w->filters;
-    const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + first;
-    const int8_t *row = p->weights + first * pitch;
-    const int16_t *end = window + (length & ~3);
-    for (int32_t c = 0; c < filters; c += 4, channel += 4, row += 4 * pitch) {
-        const int32_t last = filters - c - 1;
-        const int32_t c1 = last < 1 ? last : 1, c2 = last < 2 ? last : 2, c3 = last < 3 ? last : 3;
+    const int32_t pitch = p->pitch, rest = w->length & 3, row = group * sordino_conv_rows(w);
+    const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + row;
+    const int8_t *w0 = p->weights + row * pitch;
+    const int16_t *end = window + (w->length - rest);
+    for (int32_t left = w->filters; left > 0; left -= 4, channel += 4, out += 4) {
         const int16_t *x = window;
-        const int8_t *w0 = row, *w1 = row + c1 * pitch, *w2 = row + c2 * pitch;
-        const int8_t *w3 = row + c3 * pitch;
-        int32_t s0 = channel[0].bias, s1 = channel[c1].bias, s2 = channel[c2].bias;
-        int32_t s3 = channel[c3].bias;
+        const int8_t *w1 = w0 + pitch, *w2 = w1 + pitch, *w3 = w2 + pitch;
+        int32_t s0 = channel[0].bias, s1 = channel[1].bias;
+        int32_t s2 = channel[2].bias, s3 = channel[3].bias;
         for (; x != end; x += 4, w0 += 4, w1 += 4, w2 += 4, w3 += 4) {
 #if SORDINO_DSP
             const uint32_t low = sordino_conv_word(x), high = sordino_conv_word(x + 2);
             const int16x2_t even = sordino_conv_bottoms(low, high);
             const int16x2_t odd = sordino_conv_tops(low, high);
-            const uint32_t v0 = sordino_conv_word(w0);
-            s0 = __smlad(sordino_conv_even(v0), even, s0);
-            s0 = __smlad(sordino_conv_odd(v0), odd, s0);
-            const uint32_t v1 = sordino_conv_word(w1);
-            s1 = __smlad(sordino_conv_even(v1), even, s1);
-            s1 = __smlad(sordino_conv_odd(v1), odd, s1);
-            const uint32_t v2 = sordino_conv_word(w2);
-            s2 = __smlad(sordino_conv_even(v2), even, s2);
-            s2 = __smlad(sordino_conv_odd(v2), odd, s2);
-            const uint32_t v3 = sordino_conv_word(w3);
-            s3 = __smlad(sordino_conv_even(v3), even, s3);
-            s3 = __smlad(sordino_conv_odd(v3), odd, s3);
+            s0 = sordino_conv_four(w0, even, odd, s0);
+            s1 = sordino_conv_four(w1, even, odd, s1);
+            s2 = sordino_conv_four(w2, even, odd, s2);
+            s3 = sordino_conv_four(w3, even, odd, s3);
 #else
             const int32_t x0 = x[0], x1 = x[1], x2 = x[2], x3 = x[3];
             s0 += x0 * w0[0] + x1 * w0[1] + x2 * w0[2] + x3 * w0[3];
@@ -132,16 +134,23 @@ static inline void sordino_conv_single_s16(const sordino_conv_windows *w,
             s3 += x0 * w3[0] + x1 * w3[1] + x2 * w3[2] + x3 * w3[3];
 #endif
         }
-        for (int32_t k = 0; k < (length & 3); ++k) {
+        for (int32_t k = 0; k < rest; ++k) {
             s0 += x[k] * w0[k];
             s1 += x[k] * w1[k];
             s2 += x[k] * w2[k];
             s3 += x[k] * w3[k];
         }
-        out[c] = sordino_conv_output_s16(p, channel, s0);
-        out[c + c1] = sordino_conv_output_s16(p, channel + c1, s1);
-        out[c + c2] = sordino_conv_output_s16(p, channel + c2, s2);
-        out[c + c3] = sordino_conv_output_s16(p, channel + c3, s3);
+        w0 = w3 + (rest ? 4 : 0);
+        out[0] = sordino_conv_output_s16(p, channel, s0);
+        if (left > 1) {
+            out[1] = sordino_conv_output_s16(p, channel + 1, s1);
+        }
+        if (left > 2) {
+            out[2] = sordino_conv_output_s16(p, channel + 2, s2);
+        }
+        if (left > 3) {
+            out[3] = sordino_conv_output_s16(p, channel + 3, s3);
+        }
     }
 }
 
@@ -166,37 +175,38 @@ static inline void sordino_conv_pair_up_s16(int32_t length, const int16_t *windo
 }
 
 static inline void sordino_conv_two_s16(const sordino_conv_windows *w,
-                                        const sordino_conv_s16_params *p, int32_t first,
+                                        const sordino_conv_s16_params *p, int32_t group,
                                         const int16_t *a, const int16_t *b, int16_t *out_a,
                                         int16_t *out_b, void *spare)
 {
-    const int32_t pitch = p->pitch, filters = w->filters;
-    const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + first;
-    const int8_t *row = p->weights + first * pitch;
+    const int32_t pitch = p->pitch, filters = w->filters, row = group * sordino_conv_rows(w);
+    const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + row;
+    const int8_t *weights = p->weights + row * pitch;
     int16x2_t *windows = (int16x2_t *)spare;
     sordino_conv_pair_up_s16(w->length, a, windows);
     sordino_conv_pair_up_s16(w->length, b, windows + 2);
-    for (int32_t c = 0; c < filters; c += 2, channel += 2, row += 2 * pitch) {
-        const int32_t c1 = c + 1 < filters ? 1 : 0;
-        const sordino_conv_sums s = sordino_conv_2x2(row, row + c1 * pitch, pitch, windows,
-                                                     channel[0].bias, channel[c1].bias);
+    for (int32_t c = 0; c < filters; c += 2, channel += 2, weights += 2 * pitch) {
+        const sordino_conv_sums s =
+            sordino_conv_2x2(weights, pitch, windows, channel[0].bias, channel[1].bias);
         out_a[c] = sordino_conv_output_s16(p, channel, s.a0);
         out_b[c] = sordino_conv_output_s16(p, channel, s.b0);
-        out_a[c + c1] = sordino_conv_output_s16(p, channel + c1, s.a1);
-        out_b[c + c1] = sordino_conv_output_s16(p, channel + c1, s.b1);
+        if (c + 1 < filters) {
+            out_a[c + 1] = sordino_conv_output_s16(p, channel + 1, s.a1);
+            out_b[c + 1] = sordino_conv_output_s16(p, channel + 1, s.b1);
+        }
     }
 }
 
 #else
 
 static inline void sordino_conv_two_s16(const sordino_conv_windows *w,
-                                        const sordino_conv_s16_params *p, int32_t first,
+                                        const sordino_conv_s16_params *p, int32_t group,
                                         const int16_t *a, const int16_t *b, int16_t *out_a,
                                         int16_t *out_b, void *spare)
 {
     (void)spare;
-    sordino_conv_single_s16(w, p, first, a, out_a);
-    sordino_conv_single_s16(w, p, first, b, out_b);
+    sordino_conv_single_s16(w, p, group, a, out_a);
+    sordino_conv_single_s16(w, p, group, b, out_b);
 }
 
 #endif

@@ -7,11 +7,10 @@
 
 /* Each of the three headers has
  *
- *   sordino_conv_single_s8: the filters of a group, from ``first``, at one position,
+ *   sordino_conv_single_s8: the filters of a group at one position,
  *   sordino_conv_two_s8: the same at two positions, which share what is loaded of the weights;
  *     ``wide`` has room for four bytes per value of a window.
- *
- * Rows are taken two or four at a time; behind the last one, it is taken again. */
+ * */
 #if SORDINO_HELIUM
 #include "conv_dot_helium.h"
 #elif SORDINO_DSP

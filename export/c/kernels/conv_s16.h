@@ -5,13 +5,13 @@
 #include "conv_dot_s16.h"
 
 static inline void sordino_conv_one_s16(const sordino_conv_windows *w,
-                                        const sordino_conv_s16_params *p, int32_t first,
+                                        const sordino_conv_s16_params *p, int32_t group,
                                         const void *window, int16_t *out)
 {
     if (p->wide) {
-        sordino_conv_wide_s16(w, p, first, (const int16_t *)window, out);
+        sordino_conv_wide_s16(w, p, group, (const int16_t *)window, out);
     } else {
-        sordino_conv_single_s16(w, p, first, (const int16_t *)window, out);
+        sordino_conv_single_s16(w, p, group, (const int16_t *)window, out);
     }
 }
 
@@ -29,7 +29,7 @@ static inline void sordino_conv_s16(const sordino_conv_s16_params *p, const int1
             const sordino_conv_position next = sordino_conv_next(w, at);
             const void *a = sordino_conv_window(w, in, at, group, 2, spare);
             const void *b = sordino_conv_window(w, in, next, group, 2, spare + p->pitch);
-            sordino_conv_two_s16(w, p, first, (const int16_t *)a, (const int16_t *)b,
+            sordino_conv_two_s16(w, p, group, (const int16_t *)a, (const int16_t *)b,
                                  out + first + sordino_conv_target(w, at),
                                  out + first + sordino_conv_target(w, next),
                                  spare + 2 * p->pitch);
@@ -37,7 +37,7 @@ static inline void sordino_conv_s16(const sordino_conv_s16_params *p, const int1
         }
         for (; n < w->positions; ++n, at = sordino_conv_next(w, at)) {
             const void *window = sordino_conv_window(w, in, at, group, 2, spare);
-            sordino_conv_one_s16(w, p, first, window, out + first + sordino_conv_target(w, at));
+            sordino_conv_one_s16(w, p, group, window, out + first + sordino_conv_target(w, at));
         }
     }
 }

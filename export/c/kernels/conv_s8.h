@@ -18,7 +18,7 @@ static inline void sordino_conv_s8(const sordino_conv_s8_params *p, const int8_t
             const sordino_conv_position next = sordino_conv_next(w, at);
             const void *a = sordino_conv_window(w, in, at, group, 1, spare);
             const void *b = sordino_conv_window(w, in, next, group, 1, spare + p->pitch);
-            sordino_conv_two_s8(w, p, first, (const int8_t *)a, (const int8_t *)b,
+            sordino_conv_two_s8(w, p, group, (const int8_t *)a, (const int8_t *)b,
                                 out + first + sordino_conv_target(w, at),
                                 out + first + sordino_conv_target(w, next),
                                 spare + 2 * p->pitch);
@@ -26,7 +26,7 @@ static inline void sordino_conv_s8(const sordino_conv_s8_params *p, const int8_t
         }
         if (n < w->positions) {
             const void *window = sordino_conv_window(w, in, at, group, 1, spare);
-            sordino_conv_single_s8(w, p, first, (const int8_t *)window,
+            sordino_conv_single_s8(w, p, group, (const int8_t *)window,
                                    out + first + sordino_conv_target(w, at));
         }
     }

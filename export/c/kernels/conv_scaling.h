@@ -1,13 +1,13 @@
-/* int8 convolutions: their parameters, and from a sum of products to the output's scale.
- *
- * TFLM rounds twice: sum · multiplier / 2^31 half up, then that · 2^shift half away from zero. */
+/* int8 convolutions: their parameters, and from a sum of products to the output's scale. */
 #ifndef SORDINO_CONV_SCALING_H
 #define SORDINO_CONV_SCALING_H
 
 #include "sordino_base.h"
 #include "conv_window.h"
+#include "rounding.h"
 
-/* Parameters point to one of these per output channel, as a table of int32_t. */
+/* Parameters point to one of these per row of weights, as a table of int32_t. Rows of zeros make
+ * those of each group a multiple of 4, except in depthwise convolutions. */
 typedef struct {
     int32_t bias; /* less input zero point · sum of weights */
     int32_t multiplier;
@@ -16,57 +16,102 @@ typedef struct {
 
 typedef struct {
     const int32_t *windows;  /* sordino_conv_windows */
-    const int32_t *channels; /* sordino_conv_channel, one per output channel */
+    const int32_t *channels; /* sordino_conv_channel, one per row */
     const int8_t *weights;   /* a row per output channel, zeros behind it */
-    int32_t pitch;           /* from row to row */
+    int32_t pitch;           /* from row to row, a multiple of 4 */
     int32_t zero_point;      /* of the output */
     int32_t lowest, highest; /* of the fused activation */
     int32_t simple;          /* shifts in −23 … −2, and an activation that leaves all of int8 */
 } sordino_conv_s8_params;
+
+/* Of a group. */
+static inline int32_t sordino_conv_rows(const sordino_conv_windows *w)
+{
+    return (w->filters + 3) & ~3;
+}
 
 static inline const sordino_conv_channel *sordino_conv_channels_of(const int32_t *table)
 {
     return (const sordino_conv_channel *)(const void *)table;
 }
 
-/* The upper word of ``start`` + a · b. */
-static inline int32_t sordino_conv_high(int32_t high, uint32_t low, int32_t a, int32_t b)
+static inline int8_t sordino_conv_simple_s8(const sordino_conv_s8_params *p,
+                                            const sordino_conv_channel *channel, int32_t sum)
 {
-    const int64_t start = (int64_t)(((uint64_t)(uint32_t)high << 32) | low);
-    return (int32_t)((start + (int64_t)a * b) >> 32);
+    const sordino_scale scale = {channel->multiplier, channel->shift};
+    return (int8_t)sordino_clamped(sordino_scaled_down(sum, scale, p->zero_point), -128, 127);
 }
 
-static inline int32_t sordino_conv_scaled(int32_t sum, const sordino_conv_channel *channel)
+static inline int8_t sordino_conv_general_s8(const sordino_conv_s8_params *p,
+                                             const sordino_conv_channel *channel, int32_t sum)
 {
-    const int32_t shift = channel->shift;
-    const int32_t lifted = shift > 0 ? (int32_t)((uint32_t)sum << shift) : sum;
-    const int32_t product = (int32_t)(((int64_t)lifted * channel->multiplier + (1 << 30)) >> 31);
-    if (shift >= 0) {
-        return product;
-    }
-    return (((product + (product >> 31)) >> (-shift - 1)) + 1) >> 1;
-}
-
-/* The same and the output's zero point, for a shift in −23 … −2: what is added before either
- * rounding is one 64-bit number, so that the shift falls on the upper word of one product. */
-static inline int32_t sordino_conv_scaled_simply(int32_t sum, const sordino_conv_channel *channel,
-                                                 int32_t zero_point)
-{
-    const int32_t sign = sum >> 31, shift = -channel->shift - 2;
-    const int32_t high = (2 * zero_point + 1) * (int32_t)(1u << shift) + sign;
-    const uint32_t low = 0x40000000u + ((uint32_t)sign << 31); /* half, away from zero */
-    return (sordino_conv_high(high, low, sum, channel->multiplier) >> shift) >> 1;
+    const sordino_scale scale = {channel->multiplier, channel->shift};
+    const int32_t value = sordino_scaled(sum, scale) + p->zero_point;
+    return (int8_t)sordino_clamped(value, p->lowest, p->highest);
 }
 
 static inline int8_t sordino_conv_output_s8(const sordino_conv_s8_params *p,
                                             const sordino_conv_channel *channel, int32_t sum)
 {
+    return p->simple ? sordino_conv_simple_s8(p, channel, sum)
+                     : sordino_conv_general_s8(p, channel, sum);
+}
+
+/* Four channels at one position, of which the first ``left`` exist. All are computed before any
+ * is stored, because a store through a char pointer might change what the next one needs. */
+static inline void sordino_conv_store_s8(const sordino_conv_s8_params *p,
+                                         const sordino_conv_channel *channel, int32_t s0,
+                                         int32_t s1, int32_t s2, int32_t s3, int32_t left,
+                                         int8_t *out)
+{
+    int8_t v0, v1, v2, v3;
     if (p->simple) {
-        const int32_t value = sordino_conv_scaled_simply(sum, channel, p->zero_point);
-        return (int8_t)(value < -128 ? -128 : (value > 127 ? 127 : value));
+        v0 = sordino_conv_simple_s8(p, channel, s0);
+        v1 = sordino_conv_simple_s8(p, channel + 1, s1);
+        v2 = sordino_conv_simple_s8(p, channel + 2, s2);
+        v3 = sordino_conv_simple_s8(p, channel + 3, s3);
+    } else {
+        v0 = sordino_conv_general_s8(p, channel, s0);
+        v1 = sordino_conv_general_s8(p, channel + 1, s1);
+        v2 = sordino_conv_general_s8(p, channel + 2, s2);
+        v3 = sordino_conv_general_s8(p, channel + 3, s3);
     }
-    const int32_t value = sordino_conv_scaled(sum, channel) + p->zero_point;
-    return (int8_t)(value < p->lowest ? p->lowest : (value > p->highest ? p->highest : value));
+    out[0] = v0;
+    if (left > 1) {
+        out[1] = v1;
+    }
+    if (left > 2) {
+        out[2] = v2;
+    }
+    if (left > 3) {
+        out[3] = v3;
+    }
+}
+
+/* The same for two channels at positions a and b. */
+static inline void sordino_conv_store_2x2_s8(const sordino_conv_s8_params *p,
+                                             const sordino_conv_channel *channel, int32_t a0,
+                                             int32_t b0, int32_t a1, int32_t b1, int32_t left,
+                                             int8_t *out_a, int8_t *out_b)
+{
+    int8_t va0, vb0, va1, vb1;
+    if (p->simple) {
+        va0 = sordino_conv_simple_s8(p, channel, a0);
+        vb0 = sordino_conv_simple_s8(p, channel, b0);
+        va1 = sordino_conv_simple_s8(p, channel + 1, a1);
+        vb1 = sordino_conv_simple_s8(p, channel + 1, b1);
+    } else {
+        va0 = sordino_conv_general_s8(p, channel, a0);
+        vb0 = sordino_conv_general_s8(p, channel, b0);
+        va1 = sordino_conv_general_s8(p, channel + 1, a1);
+        vb1 = sordino_conv_general_s8(p, channel + 1, b1);
+    }
+    out_a[0] = va0;
+    out_b[0] = vb0;
+    if (left > 1) {
+        out_a[1] = va1;
+        out_b[1] = vb1;
+    }
 }
 
 #endif

@@ -25,7 +25,7 @@ typedef struct {
 
 static inline int16_t sordino_conv_clamped_s16(const sordino_conv_s16_params *p, int32_t value)
 {
-    return (int16_t)(value < p->lowest ? p->lowest : (value > p->highest ? p->highest : value));
+    return (int16_t)sordino_clamped(value, p->lowest, p->highest);
 }
 
 /* Where not ``wide``: multipliers stand 16 bits higher and shifts are less by as many, so that

@@ -10,12 +10,13 @@ import numpy as np
 
 from export.c.arithmetic import (
     LIMITS,
+    Integers,
     Multiplier,
     activation_range,
     quantized_multiplier,
     reduced_multiplier,
 )
-from export.c.call import FieldValue, table
+from export.c.call import FieldValue
 from export.c.model import CModel, COperator, CTensor
 
 SIMPLE_SHIFTS = (-23, -2)  # for which conv_scaling.h rounds twice with one constant
@@ -37,37 +38,27 @@ class Scaling:
     lowest: int
     highest: int
 
-    def s8_fields(self, bias: Sequence[int]) -> dict[str, FieldValue]:
-        """The fields of ``sordino_conv_s8_params`` that scale sums; a record per channel."""
+    def s8_fields(self, bias: Integers) -> tuple[Integers, dict[str, FieldValue]]:
+        """A record ``sordino_conv_channel`` per channel, and the last fields of
+        ``sordino_conv_s8_params``."""
         low, high = SIMPLE_SHIFTS
         within = all(low <= item.shift <= high for item in self.multipliers)
-        channels = [
-            (start, item.value, item.shift)
-            for start, item in zip(bias, self.multipliers, strict=True)
-        ]
-        return {
-            "channels": table(channels, "int32_t"),
+        pairs = [(item.value, item.shift) for item in self.multipliers]
+        return np.column_stack([bias, pairs]), {
             "zero_point": self.zero_point,
             "lowest": self.lowest,
             "highest": self.highest,
             "simple": int(within and (self.lowest, self.highest) == LIMITS["int8"]),
         }
 
-    def s16_fields(self, bias: Sequence[int], largest: int) -> dict[str, FieldValue]:
-        """The same for ``sordino_conv_s16_params``, of sums up to ``largest`` in magnitude."""
-        pairs = [(reduced_multiplier(item), 15 - item.shift) for item in self.multipliers]
-        wide = largest >= 2**31 or min(bits for _, bits in pairs) <= WIDE_BITS
-        words = np.array(bias, "<i8").view("<i4").reshape(-1, 2)  # lower and upper
-        channels = (
-            [(*start, *pair) for start, pair in zip(words.tolist(), pairs, strict=True)]
-            if wide
-            else [
-                (start, multiplier << WIDE_BITS, bits - WIDE_BITS)
-                for start, (multiplier, bits) in zip(bias, pairs, strict=True)
-            ]
-        )
-        return {
-            "channels": table(channels, "int32_t"),
+    def s16_fields(self, bias: Integers, largest: int) -> tuple[Integers, dict[str, FieldValue]]:
+        """The same for ``sordino_conv_s16_params``, of sums up to ``largest`` in magnitude; the
+        records are ``sordino_conv_wide_channel`` where those are wide."""
+        pairs = np.array([(reduced_multiplier(item), 15 - item.shift) for item in self.multipliers])
+        wide = largest >= 2**31 or int(pairs[:, 1].min()) <= WIDE_BITS
+        words = np.ascontiguousarray(bias, "<i8").view("<i4").reshape(-1, 2)  # lower and upper
+        raised = np.column_stack([bias, pairs[:, 0] << WIDE_BITS, pairs[:, 1] - WIDE_BITS])
+        return np.column_stack([words, pairs]) if wide else raised, {
             "lowest": self.lowest,
             "highest": self.highest,
             "wide": int(wide),

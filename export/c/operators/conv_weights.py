@@ -19,7 +19,7 @@ KINDS = {
     ("int16", "int8", "int16"): "s16",
     ("float32", "float32", "float32"): "f32",
 }
-PITCH = 4  # rows of int8 weights begin at multiples of it, so that words of them are aligned
+FOUR = 4  # int8 weights in a word, and rows that the kernels take at a time
 LARGEST = {"int8": 128, "int16": 32768}  # stored value, without its sign
 SUM_BITS = {"int8": 31, "int16": 47}  # of TFLM's sums, without the sign
 
@@ -60,14 +60,36 @@ def fill_of(model: CModel, operator: COperator, source: CTensor) -> int:
 
 
 def row_fields(
-    model: CModel, operator: COperator, scaling: Scaling | None, rows: Array, bias: Array
+    model: CModel,
+    operator: COperator,
+    scaling: Scaling | None,
+    rows: Array,
+    bias: Array,
+    groups: int,
 ) -> dict[str, FieldValue]:
-    """The fields behind ``windows`` of a parameter struct, for ``rows [channels, length]``."""
+    """The fields behind ``windows`` of a parameter struct, for ``rows [channels, length]``.
+
+    Integer kernels take four rows at a time: zeros fill up those of each of the ``groups``.
+    """
     if scaling is None:
         return float_fields(model, operator, table(rows, "float"), bias)
-    pitch = padded_length(rows.shape[1])
-    padded = np.pad(rows, ((0, 0), (0, pitch - rows.shape[1])))
-    return integer_fields(model, operator, scaling, rows, bias, table(padded, "int8_t"), pitch)
+    records, scaled = integer_fields(model, operator, scaling, rows, bias)
+    pitch = padded(rows.shape[1])
+    return {
+        "channels": table(_filled(records, groups), "int32_t"),
+        "weights": table(
+            _filled(np.pad(rows, ((0, 0), (0, pitch - rows.shape[1]))), groups), "int8_t"
+        ),
+        "pitch": pitch,
+        **scaled,
+    }
+
+
+def _filled(rows: Array, groups: int) -> Array:
+    """``rows [channels, values]`` with rows of zeros behind those of each group."""
+    filters = len(rows) // groups
+    grouped = rows.reshape(groups, filters, -1)
+    return np.pad(grouped, ((0, 0), (0, padded(filters) - filters), (0, 0)))
 
 
 def float_fields(
@@ -84,31 +106,18 @@ def float_fields(
 
 
 def integer_fields(
-    model: CModel,
-    operator: COperator,
-    scaling: Scaling,
-    rows: Array,
-    bias: Array,
-    weights: Table,
-    pitch: int,
-) -> dict[str, FieldValue]:
-    """``sordino_conv_s8_params`` or ``sordino_conv_s16_params`` behind ``windows``.
-
-    ``rows [channels, length]`` are the weights, ``weights`` the same as the kernel reads them.
-    """
+    model: CModel, operator: COperator, scaling: Scaling, rows: Array, bias: Array
+) -> tuple[Array, dict[str, FieldValue]]:
+    """A record per channel of ``rows [channels, length]``, and the fields behind ``pitch``."""
     folded, largest = folded_bias(model, operator, rows, bias)
-    stored: dict[str, FieldValue] = {"weights": weights, "pitch": pitch}
-    fields = (
-        scaling.s8_fields(folded.tolist())
-        if model.output(operator).dtype == "int8"
-        else scaling.s16_fields(folded.tolist(), largest)
-    )
-    return {"channels": fields.pop("channels"), **stored, **fields}
+    if model.output(operator).dtype == "int8":
+        return scaling.s8_fields(folded)
+    return scaling.s16_fields(folded, largest)
 
 
-def padded_length(length: int) -> int:
-    """From one row of weights to the next."""
-    return -(-length // PITCH) * PITCH
+def padded(count: int) -> int:
+    """The next multiple of :data:`FOUR`."""
+    return -(-count // FOUR) * FOUR
 
 
 def folded_bias(model: CModel, operator: COperator, rows: Array, bias: Array) -> tuple[Array, int]:

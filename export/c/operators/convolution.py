@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from export.c.call import Call, FieldValue, Params
 from export.c.model import CModel, COperator, CTensor
-from export.c.operators.conv_scaling import (
-    Scaling,
-    affine,
-    conv_scaling,
-    scaling_of,
-    weight_scales,
-)
+from export.c.operators.conv_scaling import Scaling, conv_scaling
 from export.c.operators.conv_weights import (
     Array,
     fill_of,
     kernel_kind,
-    padded_length,
+    padded,
     row_fields,
     stored_bias,
 )
@@ -55,23 +47,12 @@ def fully_connected(model: CModel, operator: COperator) -> Call:
     windows = Windows(
         vectors, Axis(1, 1), Axis(1, 1), depth, depth, filters, Placement(0, filters, 0, 0)
     )
-    scaling = None if kind == "f32" else _matrix_scaling(model, operator, source, weight, filters)
+    scaling = (
+        None if kind == "f32" else conv_scaling(model, operator, source, weight, filters, axis=0)
+    )
     assert weight.data is not None  # kernel_kind
     bias = stored_bias(model, operator, 2, filters)
     return conv_call(model, operator, source, kind, windows, scaling, weight.data, bias)
-
-
-def _matrix_scaling(
-    model: CModel, operator: COperator, source: CTensor, weight: CTensor, filters: int
-) -> Scaling:
-    """As TFLM: with one scale for all weights, the product of scales is rounded to float32."""
-    if len(weight.scales) != 1:
-        return conv_scaling(model, operator, source, weight, filters, axis=0)
-    scale = weight_scales(model, operator, weight, 1, axis=0)[0]
-    before = affine(model, operator, source)[0]
-    after = affine(model, operator, model.output(operator))[0]
-    product = float(np.float32(before) * np.float32(scale))
-    return scaling_of(model, operator, [product / after] * filters)
 
 
 def conv_call(
@@ -87,7 +68,7 @@ def conv_call(
     """The call for ``rows [channels, length]`` times ``windows``."""
     dense = windows.whole
     fields: dict[str, FieldValue] = {"windows": windows.record(fill_of(model, operator, source))}
-    fields |= row_fields(model, operator, scaling, rows, bias)
+    fields |= row_fields(model, operator, scaling, rows, bias, windows.groups)
     return Call(
         kernel=f"sordino_{'dense' if dense else 'conv'}_{kind}",
         header=f"conv_{kind}.h",
@@ -102,4 +83,4 @@ def conv_call(
 
 def _scratch(kind: str, length: int) -> int:
     """Two windows, beside int8 and int16 also in pairs of int16 for cores that multiply those."""
-    return padded_length(length) * {"s8": 2 + 4, "s16": 4 + 4, "f32": 8}[kind]
+    return padded(length) * {"s8": 2 + 4, "s16": 4 + 4, "f32": 8}[kind]

@@ -51,8 +51,13 @@ def depthwise_conv_2d(model: CModel, operator: COperator) -> Call:
         fields |= float_fields(model, operator, table(taps, "float"), bias)
     else:
         scaling = conv_scaling(model, operator, source, weight, filters, axis=3)
-        stored = table(taps, "int8_t")
-        fields |= integer_fields(model, operator, scaling, taps.T, bias, stored, filters)
+        records, scaled = integer_fields(model, operator, scaling, taps.T, bias)
+        fields |= {
+            "channels": table(records, "int32_t"),
+            "weights": table(taps, "int8_t"),
+            "pitch": filters,
+            **scaled,
+        }
     return Call(
         kernel=f"sordino_depthwise_conv_{kind}",
         header=f"depthwise_conv_{kind}.h",
