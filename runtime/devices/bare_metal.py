@@ -97,6 +97,7 @@ def simulate(
         firmware = build(tools, name)
         results = [_run(simulator, firmware, vectors, timeout) for _ in range(runs)]
         counts: tuple[OperatorCount, ...] = ()
+        version = tools.version()
         if operators:
             hooks = max(label.step for label in operators) + 1
             profiled = build(tools, name, operators=hooks)
@@ -105,9 +106,9 @@ def simulate(
         return SimulationReport(
             core=chosen.name,
             machine=firmware.machine.name,
-            compiler=tools.version(),
+            compiler=version,
             simulator=_simulator_version(simulator, firmware.machine, folder),
-            conditions=f"{chosen.title} on QEMU's {firmware.machine.name}, {optimisation}",
+            conditions=f"{chosen.title} on QEMU's {firmware.machine.name}, {version}",
             frames=vectors.frames,
             step=Count.of(results[0].steps),
             steps=results[0].steps,

@@ -153,15 +153,15 @@ class SimulationReport(_Record):
 
     def figures(self) -> tuple[Figure, ...]:
         """The report as figures, each with where it comes from."""
-        frames = f"over {self.frames} frames, {self.conditions}"
-        linked = f"linked firmware without the bench, {self.conditions}"
+        over = f"over {self.frames} frames, {self.conditions}"
+        alone = f"linked firmware without the bench, {self.conditions}"
         parts: list[tuple[str, float, str, str, str]] = [
-            ("instructions per step, median", self.step.median, "", self.simulator, frames),
-            ("instructions per step, minimum", self.step.minimum, "", self.simulator, frames),
-            ("instructions per step, maximum", self.step.maximum, "", self.simulator, frames),
-            ("stack", self.stack, "bytes", self.simulator, f"deepest {frames}"),
-            ("flash", self.sizes.flash, "bytes", self.compiler, linked),
-            ("RAM without stack", self.sizes.ram, "bytes", self.compiler, linked),
+            ("step, median", self.step.median, "instructions", self.simulator, over),
+            ("step, minimum", self.step.minimum, "instructions", self.simulator, over),
+            ("step, maximum", self.step.maximum, "instructions", self.simulator, over),
+            ("stack of a step", self.stack, "bytes", self.simulator, f"deepest {over}"),
+            ("flash", self.sizes.flash, "bytes", self.compiler, alone),
+            ("RAM without stack", self.sizes.ram, "bytes", self.compiler, alone),
         ]
         return tuple(
             Figure(

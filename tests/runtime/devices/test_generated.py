@@ -7,11 +7,18 @@ from functools import cache
 import numpy as np
 import pytest
 
-from distill.unet import UNetConfig, preset
-from runtime.devices.artefacts import labels_of
+from distill.unet import UNet, UNetConfig, preset
+from export.c.generator import generate
+from export.rehearsal import rehearse
+from export.tflite import write_float
+from runtime.artefact import Artefact, load_artefact
+from runtime.devices.artefacts import labels_of, simulate_artefact
 from runtime.devices.bare_metal import simulate
 from runtime.devices.cores import CORES
 from runtime.devices.simulation import GoldenVectors
+from runtime.figures import Provenance
+from runtime.stft import StftContract
+from targets.errors import InputError
 from tests.runtime.devices import handmade
 from tests.runtime.devices.generated import Generated, generated, untrained
 
@@ -102,3 +109,36 @@ def test_instructions_per_mac_stay_within_what_was_asked(
     report = simulate(model.sources, model.vectors, core, runs=1)
     assert report.exact
     assert report.step.maximum <= limit * model.macs
+
+
+@pytest.fixture(scope="module")
+def artefact(tmp_path_factory: pytest.TempPathFactory) -> Artefact:
+    """A little network as C in float, with its sidecar."""
+    folder = tmp_path_factory.mktemp("artefact")
+    network, contract = UNet(LITTLE), StftContract(bins=LITTLE.bins)
+    rehearsal = rehearse(network, contract, "little", "c-fp32", arena=False)
+    for name, content in generate(write_float(rehearsal.graph)).files.items():
+        (folder / name).write_bytes(content)
+    sidecar = rehearsal.sidecar.model_dump_json(by_alias=True)
+    (folder / "model.json").write_text(sidecar)
+    return load_artefact(folder)
+
+
+@pytest.mark.parametrize("core", handmade.simulated("cortex-m4"))
+def test_a_c_artefact_is_compared_with_itself_on_this_machine(
+    core: str, artefact: Artefact
+) -> None:
+    report = simulate_artefact(artefact, core, frames=5)
+    assert report.frames == 5
+    assert report.difference is None or report.difference.largest <= FLOAT_TOLERANCE
+    assert {operator.kind for operator in report.operators} > {"CONV_2D", "TANH"}
+    figures = {figure.name: figure for figure in report.figures()}
+    assert figures["step, median [cortex-m4]"].value == report.step.median
+    assert all(figure.provenance is Provenance.SIMULATED for figure in figures.values())
+    assert all("-O3" in figure.conditions for figure in figures.values())
+
+
+def test_only_c_runs_on_a_bare_core(artefact: Artefact) -> None:
+    other = artefact.model_copy(update={"path": artefact.path.with_suffix(".tflite")})
+    with pytest.raises(InputError, match=r"model\.tflite is not C"):
+        simulate_artefact(other, "cortex-m4")
