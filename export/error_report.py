@@ -41,7 +41,7 @@ class TensorError:
 
 def error_report(graph: StepGraph, quantized: QuantizedGraph, features: Array) -> list[TensorError]:
     """Tensors of ``quantized``'s file against ``graph`` over ``features`` ``[frames, bins, 3]``,
-    the worst first.
+    the worst first. What the float graph has no counterpart of is left out.
 
     Raises EngineMissing without ai-edge-litert.
     """
@@ -52,6 +52,7 @@ def error_report(graph: StepGraph, quantized: QuantizedGraph, features: Array) -
         operator.output.name: quantized.origins.get(operator.output.name, operator.output.name)
         for operator in quantized.graph.operators
     }
+    origins = {name: origin for name, origin in origins.items() if origin in wanted[0]}
     forced = _Sums(origins, quantized.activations)
     for frame, values in enumerate(_run(content, quantized, heard, wanted)):
         forced.add(values, wanted[frame])
@@ -68,6 +69,7 @@ def error_report(graph: StepGraph, quantized: QuantizedGraph, features: Array) -
             saturated=free.saturated(operator.output.name),
         )
         for operator in quantized.graph.operators
+        if operator.output.name in origins
     ]
     return sorted(rows, key=lambda row: row.carried_db)
 

@@ -66,13 +66,12 @@ class RunningHistogram:
         # A power of two over a power of two: the product is exact, so is the bin.
         place = (values * np.float32(0.5 * BINS / self._reach)).astype(np.float32)
         index = np.floor(place).astype(np.int32) + BINS // 2
-        # The largest value itself belongs to the last bin.
-        self._counts += np.bincount(np.minimum(index, BINS - 1), minlength=BINS)
+        self._counts += np.bincount(index, minlength=BINS)
 
     def _widen(self, reach: float) -> None:
-        if reach <= self._reach:
+        if reach < self._reach:
             return
-        wanted = 2.0 ** math.ceil(math.log2(reach))
+        wanted = 2.0 ** math.frexp(reach)[1]  # strictly larger: bins hold their lower edge
         while self._reach < wanted:
             merged = self._counts.reshape(-1, 2).sum(axis=1)
             quarter = BINS // 4

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from export.executor import same_padding
 from export.step_graph import (
     Activation,
     Concat,
@@ -117,7 +118,7 @@ def _conv2d(operator: Conv2d, source: Tensor, weight: Tensor, bias: Tensor) -> T
     if operator.padding == "same":
         reach = (operator.dilation[axis] * (weight.shape[1 + axis] - 1) + 1 for axis in (0, 1))
         time, bins = (
-            _same(length, size, step)
+            same_padding(length, size, step)
             for length, size, step in zip(source.shape[1:3], reach, operator.stride, strict=True)
         )
         padding = [*bins, *time]
@@ -142,17 +143,10 @@ def _transpose_conv2d(
     _, time, bins, _ = operator.output.shape
     first_time = first_bin = 0
     if operator.padding == "same":
-        first_time = _same(time, weight.shape[1], operator.stride[0])[0]
-        first_bin = _same(bins, weight.shape[2], operator.stride[1])[0]
+        first_time = same_padding(time, weight.shape[1], operator.stride[0])[0]
+        first_bin = same_padding(bins, weight.shape[2], operator.stride[1])[0]
     lacking_time = max(first_time + time - wide.shape[2], 0)
     lacking_bins = max(first_bin + bins - wide.shape[3], 0)
     wide = functional.pad(wide, (0, lacking_bins, 0, lacking_time))
     cut = wide[:, :, first_time : first_time + time, first_bin : first_bin + bins]
     return cut.permute(0, 2, 3, 1) + bias
-
-
-def _same(length: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Zeros before and after an axis (TensorFlow's SAME rule)."""
-    steps = -(-length // stride)
-    total = max((steps - 1) * stride + kernel - length, 0)
-    return total // 2, total - total // 2
