@@ -208,7 +208,10 @@ def _compiled(sources: Mapping[str, bytes], shim: str) -> Any:
             raise _other(f"compiling took more than {COMPILE_SECONDS:g} seconds") from error
         if done.returncode:
             raise _other(_first_error(done.stderr.decode(errors="replace")))
-        loaded = ctypes.CDLL(str(library))
+        try:
+            loaded = ctypes.CDLL(str(library))
+        except OSError as error:
+            raise _other(str(error).removeprefix(f"{library}: ")) from error
     loaded.native_size.restype = ctypes.c_size_t
     loaded.native_state.restype = ctypes.c_void_p
     return loaded
