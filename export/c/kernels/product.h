@@ -14,61 +14,70 @@ typedef struct {
     int32_t lowest, highest;
 } sordino_product_params;
 
-static inline int32_t sordino_product_of(const sordino_product_params *p, int32_t first,
-                                         int32_t second)
-{
-    return (first - p->first_zero_point) * (second - p->second_zero_point);
-}
-
 static inline int32_t sordino_product_scaled(const sordino_product_params *p, int32_t product)
 {
     const int32_t value = sordino_scaled(product, p->output) + p->zero_point;
     return sordino_clamped(value, p->lowest, p->highest);
 }
 
+/* In the rows, parameters are copied first: stores of int8 might change them, for all the compiler
+ * knows. */
+static inline void sordino_product_row_s8(const sordino_product_params *p, const int8_t *x,
+                                          const int8_t *y, int8_t *out)
+{
+    const int32_t x_zero = p->first_zero_point, y_zero = p->second_zero_point;
+    const sordino_down down = sordino_down_of(p->output, p->zero_point);
+    for (const int8_t *end = x + p->shape.size[3]; x != end;) {
+        const int32_t product = (*x++ - x_zero) * (*y++ - y_zero);
+        *out++ = (int8_t)sordino_saturated_s8(sordino_brought_down(product, down));
+    }
+}
+
+static inline void sordino_product_row_s16(const sordino_product_params *p, const int16_t *x,
+                                           const int16_t *y, int16_t *out)
+{
+    const sordino_down down = sordino_down_of(p->output, 0);
+    for (const int16_t *end = x + p->shape.size[3]; x != end;) {
+        const int32_t product = (int32_t)*x++ * *y++;
+        *out++ = (int16_t)sordino_saturated_s16(sordino_brought_down(product, down));
+    }
+}
+
 static inline void sordino_product_s8(const sordino_product_params *p, const int8_t *first,
                                       const int8_t *second, int8_t *out)
 {
-    const sordino_broadcast *b = &p->shape;
-    const int32_t size = b->size[3], x_step = b->first[3], y_step = b->second[3];
+    const sordino_broadcast b = p->shape;
     sordino_row row = {0, 0, {0, 0, 0}};
     do {
         const int8_t *x = first + row.first, *y = second + row.second;
-        if (p->simple && (x_step & y_step)) {
-            for (int32_t i = 0; i < size; ++i) {
-                const int32_t product = sordino_product_of(p, x[i], y[i]);
-                const int32_t value = sordino_scaled_down(product, p->output, p->zero_point);
-                out[i] = (int8_t)sordino_clamped(value, -128, 127);
-            }
+        if (p->simple && (b.first[3] & b.second[3])) {
+            sordino_product_row_s8(p, x, y, out);
         } else {
-            for (int32_t i = 0; i < size; ++i, x += x_step, y += y_step) {
-                out[i] = (int8_t)sordino_product_scaled(p, sordino_product_of(p, *x, *y));
+            for (int32_t i = 0; i < b.size[3]; ++i, x += b.first[3], y += b.second[3]) {
+                const int32_t other = *y - p->second_zero_point;
+                out[i] = (int8_t)sordino_product_scaled(p, (*x - p->first_zero_point) * other);
             }
         }
-        out += size;
-    } while (sordino_next_row(b, &row));
+        out += b.size[3];
+    } while (sordino_next_row(&p->shape, &row));
 }
 
 static inline void sordino_product_s16(const sordino_product_params *p, const int16_t *first,
                                        const int16_t *second, int16_t *out)
 {
-    const sordino_broadcast *b = &p->shape;
-    const int32_t size = b->size[3], x_step = b->first[3], y_step = b->second[3];
+    const sordino_broadcast b = p->shape;
     sordino_row row = {0, 0, {0, 0, 0}};
     do {
         const int16_t *x = first + row.first, *y = second + row.second;
-        if (p->simple && (x_step & y_step)) {
-            for (int32_t i = 0; i < size; ++i) {
-                const int32_t value = sordino_scaled_down((int32_t)x[i] * y[i], p->output, 0);
-                out[i] = (int16_t)sordino_clamped(value, -32768, 32767);
-            }
+        if (p->simple && (b.first[3] & b.second[3])) {
+            sordino_product_row_s16(p, x, y, out);
         } else {
-            for (int32_t i = 0; i < size; ++i, x += x_step, y += y_step) {
+            for (int32_t i = 0; i < b.size[3]; ++i, x += b.first[3], y += b.second[3]) {
                 out[i] = (int16_t)sordino_product_scaled(p, (int32_t)*x * *y);
             }
         }
-        out += size;
-    } while (sordino_next_row(b, &row));
+        out += b.size[3];
+    } while (sordino_next_row(&p->shape, &row));
 }
 
 #endif

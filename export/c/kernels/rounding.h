@@ -5,6 +5,10 @@
 
 #include "sordino_base.h"
 
+#if defined(__ARM_FEATURE_SAT) && !defined(SORDINO_NO_DSP)
+#include <arm_acle.h>
+#endif
+
 /* multiplier * 2^(shift - 31); the shift is -31 to 30. */
 typedef struct {
     int32_t multiplier;
@@ -27,17 +31,45 @@ static inline int32_t sordino_scaled(int32_t value, sordino_scale scale)
     return (((product + (product >> 31)) >> (-scale.shift - 1)) + 1) >> 1;
 }
 
+/* Compilers make one SSAT of it where the core has it. */
+static inline int32_t sordino_saturated_s8(int32_t value)
+{
+    return sordino_clamped(value, -128, 127);
+}
+
+static inline int32_t sordino_saturated_s16(int32_t value)
+{
+    return sordino_clamped(value, -32768, 32767);
+}
+
 /* value * scale + offset for a shift of -23 to -2 and an offset of 16 bits: the roundings and the
  * offset are one 64-bit constant, less 2^31 for a negative value, which is what half up and half
  * away from zero differ by. Only the upper word is shifted. */
+typedef struct {
+    int32_t multiplier;
+    int32_t high;  /* word of the constant; the low one is 2^30 */
+    int32_t shift; /* of the upper word, right, by one more than this */
+} sordino_down;
+
+static inline sordino_down sordino_down_of(sordino_scale scale, int32_t offset)
+{
+    const int32_t shift = -scale.shift - 2;
+    const sordino_down down = {scale.multiplier, (2 * offset + 1) * (int32_t)(1u << shift), shift};
+    return down;
+}
+
+static inline int32_t sordino_brought_down(int32_t value, sordino_down by)
+{
+    const uint32_t low = 0x40000000u + ((uint32_t)value & 0x80000000u);
+    const uint32_t high = (uint32_t)(by.high + (value >> 31));
+    const int64_t start = (int64_t)(((uint64_t)high << 32) | low);
+    const int64_t total = start + (int64_t)value * by.multiplier;
+    return ((int32_t)(total >> 32) >> by.shift) >> 1;
+}
+
 static inline int32_t sordino_scaled_down(int32_t value, sordino_scale scale, int32_t offset)
 {
-    const int32_t half = (int32_t)(1u << (-scale.shift - 2));
-    const uint32_t low = 0x40000000u + ((uint32_t)value & 0x80000000u);
-    const uint32_t high = (uint32_t)((2 * offset + 1) * half + (value >> 31));
-    const int64_t start = (int64_t)(((uint64_t)high << 32) | low);
-    const int64_t total = start + (int64_t)value * scale.multiplier;
-    return ((int32_t)(total >> 32) >> (-scale.shift - 2)) >> 1;
+    return sordino_brought_down(value, sordino_down_of(scale, offset));
 }
 
 #endif

@@ -2,9 +2,8 @@
  *
  * TFLM shifts both inputs left (int8 by 20 bits, int16 by 15), multiplies each by its scale over
  * twice the larger scale, adds, and multiplies by the output's factor. For the input of the larger
- * scale, here the wide one, the factor is exactly one half: its share is a product of 32 bits. The
- * narrow one's needs no 64 bits either, since its lower bits are zeros; the multiplier is given in
- * two parts. */
+ * scale, here the wide one, the factor is exactly one half: its share is a shift. The narrow one's
+ * share needs no 64 bits, since its lower bits are zeros; the multiplier is given in two parts. */
 #ifndef SORDINO_SUM_H
 #define SORDINO_SUM_H
 
@@ -13,119 +12,127 @@
 
 typedef struct {
     sordino_broadcast shape; /* first: wide, second: narrow */
-    int32_t equal;           /* both inputs have one scale: the shares are alike */
-    int32_t simple;          /* see sordino_scaled_down; the activation leaves the whole type */
-    int32_t wide_unit, narrow_unit; /* half of 2^20 or 2^15, negative for what is subtracted */
-    int32_t offset;                 /* what the zero points add to the sum */
+    int32_t equal;           /* both inputs have one scale: both shares are shifts */
+    int32_t simple;          /* see sordino_brought_down; the activation leaves the whole type */
+    int32_t offset;          /* what the zero points add to the sum */
     int32_t narrow_zero_point;
-    int32_t narrow_high, narrow_low; /* of the multiplier, 16 bits low */
-    int32_t narrow_shift;            /* right, at least 1 */
-    int32_t narrow_sign;
+    int32_t narrow_high;     /* upper 15 bits of the multiplier, shifted left by 5 for int8 */
+    int32_t narrow_low;      /* lower 16 bits */
+    int32_t narrow_shift;    /* right, at least 1 */
     sordino_scale output;
     int32_t zero_point;
     int32_t lowest, highest;
 } sordino_sum_params;
 
-/* value / 2^bits, half away from zero; bits is at least 1. */
-static inline int32_t sordino_sum_shifted(int32_t value, int32_t bits)
+/* What the narrow input adds: value * multiplier, rounded half up, then shifted right, rounded half
+ * away from zero. The value is int8 less a zero point, or int16. */
+static inline int32_t sordino_share_s8(int32_t value, int32_t high, int32_t low, int32_t shift)
 {
-    return (value + (int32_t)(1u << (bits - 1)) + (value >> 31)) >> bits;
+    const int32_t product = value * high + ((value * low + (1 << 10)) >> 11);
+    return (((product + (value >> 31)) >> (shift - 1)) + 1) >> 1;
 }
 
-static inline int32_t sordino_sum_s8_of(const sordino_sum_params *p, int32_t wide, int32_t narrow,
-                                        int equal)
+static inline int32_t sordino_share_s16(int32_t value, int32_t high, int32_t low, int32_t shift)
 {
-    const int32_t sum = wide * p->wide_unit + p->offset;
-    if (equal) {
-        return sum + narrow * p->narrow_unit;
-    }
-    const int32_t value = narrow - p->narrow_zero_point;
-    const int32_t high = value * p->narrow_high * 32;
-    const int32_t product = high + ((value * p->narrow_low + (1 << 10)) >> 11);
-    return sum + p->narrow_sign * sordino_sum_shifted(product, p->narrow_shift);
+    const int32_t product = value * high + ((value * low + (1 << 15)) >> 16);
+    return (((product + (value >> 31)) >> (shift - 1)) + 1) >> 1;
 }
 
-static inline int32_t sordino_sum_s16_of(const sordino_sum_params *p, int32_t wide, int32_t narrow,
-                                         int equal)
-{
-    const int32_t sum = wide * p->wide_unit;
-    if (equal) {
-        return sum + narrow * p->narrow_unit;
-    }
-    const int32_t high = narrow * p->narrow_high;
-    const int32_t product = high + ((narrow * p->narrow_low + (1 << 15)) >> 16);
-    return sum + p->narrow_sign * sordino_sum_shifted(product, p->narrow_shift);
-}
-
+/* The signs are constants wherever these are called. Parameters are copied before the loops:
+ * stores of int8 might change them, for all the compiler knows. */
 static inline void sordino_sum_row_s8(const sordino_sum_params *p, const int8_t *wide,
-                                      int32_t wide_step, const int8_t *narrow, int32_t narrow_step,
-                                      int8_t *out, int32_t size, int equal, int simple)
+                                      const int8_t *narrow, int8_t *out, int32_t sign,
+                                      int32_t other)
 {
-    for (int32_t i = 0; i < size; ++i, wide += wide_step, narrow += narrow_step) {
-        const int32_t sum = sordino_sum_s8_of(p, *wide, *narrow, equal);
-        if (simple) {
-            const int32_t value = sordino_scaled_down(sum, p->output, p->zero_point);
-            out[i] = (int8_t)sordino_clamped(value, -128, 127);
-        } else {
-            const int32_t value = sordino_scaled(sum, p->output) + p->zero_point;
-            out[i] = (int8_t)sordino_clamped(value, p->lowest, p->highest);
-        }
+    const sordino_down down = sordino_down_of(p->output, p->zero_point);
+    const int32_t offset = p->offset, zero = p->narrow_zero_point;
+    const int32_t high = p->narrow_high, low = p->narrow_low, shift = p->narrow_shift;
+    for (const int8_t *end = wide + p->shape.size[3]; wide != end;) {
+        const int32_t share = sordino_share_s8(*narrow++ - zero, high, low, shift);
+        const int32_t sum = *wide++ * (sign * (1 << 19)) + offset + other * share;
+        *out++ = (int8_t)sordino_saturated_s8(sordino_brought_down(sum, down));
+    }
+}
+
+static inline void sordino_sum_equal_row_s8(const sordino_sum_params *p, const int8_t *wide,
+                                            const int8_t *narrow, int8_t *out, int32_t sign,
+                                            int32_t other)
+{
+    const sordino_down down = sordino_down_of(p->output, p->zero_point);
+    const int32_t offset = p->offset;
+    for (const int8_t *end = wide + p->shape.size[3]; wide != end;) {
+        const int32_t sum = (sign * *wide++ + other * *narrow++) * (1 << 19) + offset;
+        *out++ = (int8_t)sordino_saturated_s8(sordino_brought_down(sum, down));
     }
 }
 
 static inline void sordino_sum_row_s16(const sordino_sum_params *p, const int16_t *wide,
-                                       int32_t wide_step, const int16_t *narrow,
-                                       int32_t narrow_step, int16_t *out, int32_t size, int equal,
-                                       int simple)
+                                       const int16_t *narrow, int16_t *out, int32_t sign,
+                                       int32_t other)
 {
-    for (int32_t i = 0; i < size; ++i, wide += wide_step, narrow += narrow_step) {
-        const int32_t sum = sordino_sum_s16_of(p, *wide, *narrow, equal);
-        if (simple) {
-            const int32_t value = sordino_scaled_down(sum, p->output, 0);
-            out[i] = (int16_t)sordino_clamped(value, -32768, 32767);
-        } else {
-            const int32_t value = sordino_scaled(sum, p->output);
-            out[i] = (int16_t)sordino_clamped(value, p->lowest, p->highest);
-        }
+    const sordino_down down = sordino_down_of(p->output, 0);
+    const int32_t high = p->narrow_high, low = p->narrow_low, shift = p->narrow_shift;
+    for (const int16_t *end = wide + p->shape.size[3]; wide != end;) {
+        const int32_t share = sordino_share_s16(*narrow++, high, low, shift);
+        const int32_t sum = *wide++ * (sign * (1 << 14)) + other * share;
+        *out++ = (int16_t)sordino_saturated_s16(sordino_brought_down(sum, down));
     }
 }
 
-static inline void sordino_sum_s8(const sordino_sum_params *p, const int8_t *wide,
-                                  const int8_t *narrow, int8_t *out)
+static inline void sordino_sum_equal_row_s16(const sordino_sum_params *p, const int16_t *wide,
+                                             const int16_t *narrow, int16_t *out, int32_t sign,
+                                             int32_t other)
 {
-    const sordino_broadcast *b = &p->shape;
-    const int32_t size = b->size[3], joint = b->first[3] & b->second[3];
-    sordino_row row = {0, 0, {0, 0, 0}};
-    do {
-        const int8_t *x = wide + row.first, *y = narrow + row.second;
-        if (!(p->simple && joint)) {
-            sordino_sum_row_s8(p, x, b->first[3], y, b->second[3], out, size, p->equal, 0);
-        } else if (p->equal) {
-            sordino_sum_row_s8(p, x, 1, y, 1, out, size, 1, 1);
-        } else {
-            sordino_sum_row_s8(p, x, 1, y, 1, out, size, 0, 1);
-        }
-        out += size;
-    } while (sordino_next_row(b, &row));
+    const sordino_down down = sordino_down_of(p->output, 0);
+    for (const int16_t *end = wide + p->shape.size[3]; wide != end;) {
+        const int32_t sum = (sign * *wide++ + other * *narrow++) * (1 << 14);
+        *out++ = (int16_t)sordino_saturated_s16(sordino_brought_down(sum, down));
+    }
 }
 
-static inline void sordino_sum_s16(const sordino_sum_params *p, const int16_t *wide,
-                                   const int16_t *narrow, int16_t *out)
-{
-    const sordino_broadcast *b = &p->shape;
-    const int32_t size = b->size[3], joint = b->first[3] & b->second[3];
-    sordino_row row = {0, 0, {0, 0, 0}};
-    do {
-        const int16_t *x = wide + row.first, *y = narrow + row.second;
-        if (!(p->simple && joint)) {
-            sordino_sum_row_s16(p, x, b->first[3], y, b->second[3], out, size, p->equal, 0);
-        } else if (p->equal) {
-            sordino_sum_row_s16(p, x, 1, y, 1, out, size, 1, 1);
-        } else {
-            sordino_sum_row_s16(p, x, 1, y, 1, out, size, 0, 1);
-        }
-        out += size;
-    } while (sordino_next_row(b, &row));
-}
+/* Any row: inputs that stay where they are, fused activations, unusual scales. */
+#define SORDINO_SUM_SLOW_ROW(name, type, bits, share)                                            \
+    static inline void name(const sordino_sum_params *p, const type *wide, const type *narrow,   \
+                            type *out, int32_t sign, int32_t other)                              \
+    {                                                                                            \
+        const int32_t x_step = p->shape.first[3], y_step = p->shape.second[3];                   \
+        for (int32_t i = 0; i < p->shape.size[3]; ++i, wide += x_step, narrow += y_step) {       \
+            const int32_t value = *narrow - p->narrow_zero_point;                                \
+            const int32_t narrow_share =                                                         \
+                p->equal ? *narrow * (1 << bits)                                                 \
+                         : share(value, p->narrow_high, p->narrow_low, p->narrow_shift);         \
+            const int32_t sum = *wide * (sign * (1 << bits)) + p->offset + other * narrow_share; \
+            const int32_t scaled = sordino_scaled(sum, p->output) + p->zero_point;               \
+            out[i] = (type)sordino_clamped(scaled, p->lowest, p->highest);                       \
+        }                                                                                        \
+    }
+
+SORDINO_SUM_SLOW_ROW(sordino_sum_slow_row_s8, int8_t, 19, sordino_share_s8)
+SORDINO_SUM_SLOW_ROW(sordino_sum_slow_row_s16, int16_t, 14, sordino_share_s16)
+
+#define SORDINO_SUM(name, type, suffix, sign, other)                                             \
+    static inline void name(const sordino_sum_params *p, const type *wide, const type *narrow,   \
+                            type *out)                                                           \
+    {                                                                                            \
+        sordino_row row = {0, 0, {0, 0, 0}};                                                     \
+        do {                                                                                     \
+            const type *x = wide + row.first, *y = narrow + row.second;                          \
+            if (!(p->simple && (p->shape.first[3] & p->shape.second[3]))) {                      \
+                sordino_sum_slow_row_##suffix(p, x, y, out, sign, other);                        \
+            } else if (p->equal) {                                                               \
+                sordino_sum_equal_row_##suffix(p, x, y, out, sign, other);                       \
+            } else {                                                                             \
+                sordino_sum_row_##suffix(p, x, y, out, sign, other);                             \
+            }                                                                                    \
+            out += p->shape.size[3];                                                             \
+        } while (sordino_next_row(&p->shape, &row));                                             \
+    }
+
+SORDINO_SUM(sordino_add_s8, int8_t, s8, 1, 1)
+SORDINO_SUM(sordino_add_s16, int16_t, s16, 1, 1)
+SORDINO_SUM(sordino_sub_s8, int8_t, s8, 1, -1) /* wide - narrow */
+SORDINO_SUM(sordino_sub_s16, int16_t, s16, 1, -1)
+SORDINO_SUM(sordino_rsb_s8, int8_t, s8, -1, 1) /* narrow - wide */
+SORDINO_SUM(sordino_rsb_s16, int16_t, s16, -1, 1)
 
 #endif

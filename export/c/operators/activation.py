@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from export.c.arithmetic import LIMITS, Integers, Multiplier, multiplied, stored
+from export.c.arithmetic import LIMITS, Multiplier, multiplied, stored
 from export.c.call import Call, FieldValue, Params, table
 from export.c.curves import curve_scale, curve_table, logistic_s8, tanh_s8
 from export.c.model import CModel, COperator, CTensor
-from export.c.operators.elementwise import lut
+from export.c.operators.elementwise import centred, lut
 from export.c.operators.scales import (
     FLOAT_LIMITS,
+    SIMPLE_SHIFTS,
     SUFFIXES,
     multiplier,
     one_type,
@@ -48,7 +49,7 @@ def relu(model: CModel, operator: COperator) -> Call:
     if (scale, zero_point) == (output_scale, output_zero_point):
         return _clamp(source, target, limits)
     factor = multiplier(model, operator, scale / output_scale, _LARGEST[dtype])
-    return _rescale(model, operator, source, target, factor, factor, limits)
+    return _rescale(model, operator, source, target, factor, limits)
 
 
 def relu6(model: CModel, operator: COperator) -> Call:
@@ -81,7 +82,18 @@ def leaky_relu(model: CModel, operator: COperator) -> Call:
         raise model.refusal(operator, f"its slope is {slope:g}, below 0")
     positive = multiplier(model, operator, scale / output_scale, _LARGEST[dtype])
     negative = multiplier(model, operator, scale * slope / output_scale, _LARGEST[dtype])
-    return _rescale(model, operator, source, target, positive, negative, LIMITS[dtype])
+    if dtype == "int8":
+        value = centred(quantization(model, operator, source)[1])
+        scaled = np.where(value >= 0, multiplied(value, positive), multiplied(value, negative))
+        zero_point = quantization(model, operator, target)[1]
+        return lut(source, target, np.clip(scaled + zero_point, *LIMITS[dtype]))
+    fields = (
+        ("size", target.elements),
+        ("simple", int({positive.shift, negative.shift} <= set(SIMPLE_SHIFTS))),
+        ("positive", scale_field(positive)),
+        ("negative", scale_field(negative)),
+    )
+    return _call("leaky_relu_s16", "rescale.h", fields, source, target)
 
 
 def quantize(model: CModel, operator: COperator) -> Call:
@@ -97,7 +109,7 @@ def quantize(model: CModel, operator: COperator) -> Call:
     scale = quantization(model, operator, source)[0]
     output_scale = quantization(model, operator, target)[0]
     factor = multiplier(model, operator, scale / output_scale, _LARGEST[source.dtype])
-    return _rescale(model, operator, source, target, factor, factor, LIMITS[target.dtype])
+    return _rescale(model, operator, source, target, factor, LIMITS[target.dtype])
 
 
 def dequantize(model: CModel, operator: COperator) -> Call:
@@ -147,23 +159,19 @@ def _rescale(
     operator: COperator,
     source: CTensor,
     target: CTensor,
-    positive: Multiplier,
-    negative: Multiplier,
+    factor: Multiplier,
     limits: tuple[int, int],
 ) -> Call:
-    """Values at or above zero times one factor, those below times another."""
-    zero_point = quantization(model, operator, source)[1]
-    output_zero_point = quantization(model, operator, target)[1]
+    """Every value times one factor, kept between limits."""
+    zero_point = quantization(model, operator, target)[1]
     if source.dtype == "int8":
-        value: Integers = np.arange(-128, 128, dtype=np.int64) - zero_point
-        scaled = np.where(value >= 0, multiplied(value, positive), multiplied(value, negative))
-        return lut(source, target, np.clip(scaled + output_zero_point, *limits))
+        value = centred(quantization(model, operator, source)[1])
+        return lut(source, target, np.clip(multiplied(value, factor) + zero_point, *limits))
     fields: tuple[tuple[str, FieldValue], ...] = (
         ("size", target.elements),
-        ("input_zero_point", zero_point),
-        ("output_zero_point", output_zero_point),
-        ("positive", scale_field(positive)),
-        ("negative", scale_field(negative)),
+        ("simple", int(factor.shift in SIMPLE_SHIFTS)),
+        ("scale", scale_field(factor)),
+        ("zero_point", zero_point),
         ("lowest", limits[0]),
         ("highest", limits[1]),
     )

@@ -24,6 +24,7 @@ from export.c.operators.scales import (
 
 _LEFT = {"int8": 20, "int16": 15}  # bits by which TFLM shifts the inputs of ADD and SUB
 _LARGEST = {"int8": 255, "int16": 65_535}  # magnitude of a centred value
+_SUMS = {(1, 1): "add", (1, -1): "sub", (-1, 1): "rsb"}  # kernels by the signs of the inputs
 _PAIRS_FROM = 64  # elements from which a table of 511 results is worth its bytes
 
 
@@ -52,7 +53,7 @@ def mul(model: CModel, operator: COperator) -> Call:
     if alone is not None:
         source, constant = alone
         other = 1 if source is first else 0
-        product = _every(factors[1 - other][1]) * (constant - factors[other][1])
+        product = centred(factors[1 - other][1]) * (constant - factors[other][1])
         return lut(source, target, np.clip(multiplied(product, output) + zero_point, *limits))
     fields: tuple[tuple[str, FieldValue], ...] = (
         ("shape", shape),
@@ -165,7 +166,7 @@ def _sum(model: CModel, operator: COperator, sign: int) -> Call:
     if alone is not None:
         source, constant = alone
         shares = [
-            _share(term, _every(0) if term.tensor is source else constant, _LEFT["int8"])
+            _share(term, centred(0) if term.tensor is source else constant, _LEFT["int8"])
             for term in terms
         ]
         results = multiplied(shares[0] + shares[1], output) + zero_point
@@ -183,21 +184,18 @@ def _sum(model: CModel, operator: COperator, sign: int) -> Call:
         ("shape", broadcast_field(model, operator, wide.tensor, narrow.tensor)),
         ("equal", int(equal)),
         ("simple", _simple(output, dtype, limits)),
-        ("wide_unit", half * wide.sign),
-        ("narrow_unit", half * narrow.sign),
         ("offset", offset),
         ("narrow_zero_point", narrow.zero_point),
-        ("narrow_high", narrow.factor.value >> 16),
+        ("narrow_high", narrow.factor.value >> 16 << (_LEFT[dtype] - 15)),
         ("narrow_low", narrow.factor.value & 0xFFFF),
         ("narrow_shift", max(narrow.factor.right, 1)),
-        ("narrow_sign", narrow.sign),
         ("output", scale_field(output)),
         ("zero_point", zero_point),
         ("lowest", limits[0]),
         ("highest", limits[1]),
     )
     return Call(
-        kernel=f"sordino_sum_{SUFFIXES[dtype]}",
+        kernel=f"sordino_{_SUMS[wide.sign, narrow.sign]}_{SUFFIXES[dtype]}",
         header="sum.h",
         params=Params("sordino_sum_params", fields),
         inputs=(wide.tensor.index, narrow.tensor.index),
@@ -287,7 +285,7 @@ def _unary(dtype: str, first: CTensor, second: CTensor) -> tuple[CTensor, Intege
     return None
 
 
-def _every(zero_point: int) -> Integers:
+def centred(zero_point: int) -> Integers:
     """All int8 values less their zero point."""
     return np.arange(-128, 128, dtype=np.int64) - zero_point
 

@@ -34,7 +34,7 @@ WARNINGS = [
 ]
 FLAVOURS = {
     "plain": [],
-    "dsp": ["-D__ARM_FEATURE_DSP=1", f"-I{EMULATED}"],
+    "dsp": ["-D__ARM_FEATURE_DSP=1", "-D__ARM_FEATURE_SAT=1", f"-I{EMULATED}"],
 }
 GUARD = 64  # bytes of a pattern on both sides of whatever a kernel may write
 PATTERN = 0x5A
@@ -108,7 +108,7 @@ class KernelLibrary:
         steps = lowered if isinstance(lowered, tuple) else (lowered,)
         headers = [step.header for step in steps if isinstance(step, Call)]
         return self.flavour == "plain" or any(
-            f"SORDINO_{self.flavour.upper()}" in text_of(self._kernels, header)
+            re.search(f"SORDINO_(NO_)?{self.flavour.upper()}", text_of(self._kernels, header))
             for header in headers
         )
 
