@@ -20,6 +20,7 @@ from runtime.devices.simulation import GoldenVectors
 from tests.export.c.exactness.files import Array, Case, model_of
 from tests.export.c.exactness.oracles import tflm
 
+KERNELS = "sordino_kernels.h"
 BATCH = 100  # cases in one file for TFLM
 _HEADER = """\
 #include <stdint.h>
@@ -115,15 +116,18 @@ class _Firmware:
             "cases.c": _SOURCE.format(
                 constants="\n".join(self.constants.text), statements="\n".join(self.statements)
             ),
-            "sordino_kernels.h": kernel_header(self.headers),
+            KERNELS: kernel_header(self.headers),
         }
         return {name: text.encode() for name, text in texts.items()}
 
 
-def assert_exact_on(core: str, cases: Sequence[Case], optimisation: str = "-O2") -> None:
+def assert_exact_on(
+    core: str, cases: Sequence[Case], planted: tuple[bytes, bytes] | None = None
+) -> None:
     """Raise AssertionError where a simulated core computes another value than TFLM.
 
-    Values between the outputs are compared as well: nothing may be written there.
+    Values between the outputs are compared as well: nothing may be written there. ``planted`` is a
+    text of the kernels and a mistake to put in its place.
     """
     firmware = _Firmware()
     for first in range(0, len(cases), BATCH):
@@ -132,5 +136,9 @@ def assert_exact_on(core: str, cases: Sequence[Case], optimisation: str = "-O2")
         for operator, case, wanted in zip(model.operators, some, tflm(some), strict=True):
             firmware.add(model, operator, case, wanted)
     golden = GoldenVectors(firmware.features.array()[None], firmware.masks.array()[None])
-    report = simulate(firmware.files(), golden, core, optimisation=optimisation, runs=1)
+    files = firmware.files()
+    if planted is not None:
+        assert files[KERNELS].count(planted[0]) == 1
+        files[KERNELS] = files[KERNELS].replace(*planted)
+    report = simulate(files, golden, core, optimisation="-O2", runs=1)
     assert report.exact, f"{core}: {report.difference}"
