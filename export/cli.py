@@ -12,6 +12,7 @@ import click
 if TYPE_CHECKING:
     from distill.checkpoint import Checkpoint
     from runtime.artefact import Artefact, GateResult, Sidecar
+    from targets.fit import FitReport
 
 DEFAULT_RUN = Path("runs/demo")
 
@@ -24,7 +25,9 @@ DEFAULT_RUN = Path("runs/demo")
     multiple=True,
     default=("tflite-int8",),
     show_default=True,
-    help="tflite-int8, tflite-fp32 or onnx-fp32; repeatable.",
+    help="A format (tflite-int8, -int16x8, -fp32, -fp16, -int8w; onnx-fp32, -int8; c-int8, "
+    "-int16x8, -fp32), or a device (`sordino targets`), whose format and budgets are then taken; "
+    "repeatable.",
 )
 @click.option(
     "-o",
@@ -44,21 +47,27 @@ def export(
     """Turn a student into verified model files.
 
     RUN is the folder of a `sordino distill` run, or of one checkpoint [runs/demo]. Every gate must
-    pass, or nothing is written.
+    pass, or nothing is written. Several targets share calibration and gates.
+
+    Exit status 0: all passed, and it fits the devices named; 1: a gate failed, or it does not fit;
+    3: a gate could not run, or the fit is not known.
     """
     from distill.checkpoint import load_checkpoint
+    from export.fitting import fits, refuse_misfits
     from export.formats import wanted
     from export.pipeline import ExportRejected, refuse_as_passed, unavailable_gates
 
-    wanted(targets)  # before anything slow
+    asked = wanted(targets)  # before anything slow
     checkpoint = load_checkpoint(run)
     try:
         artefacts = _with_progress(checkpoint, targets, output or run / "artefacts", data)
     except ExportRejected as rejection:
         _show(rejection.sidecars, (), as_json)
         raise
-    _show([artefact.sidecar for artefact in artefacts], artefacts, as_json)
+    reports = fits(artefacts, asked.devices)
+    _show([artefact.sidecar for artefact in artefacts], artefacts, as_json, reports)
     refuse_as_passed("The artefacts are written", unavailable_gates(artefacts))
+    refuse_misfits(reports)
 
 
 def _with_progress(
@@ -81,8 +90,13 @@ def _with_progress(
         )
 
 
-def _show(sidecars: Sequence[Sidecar], artefacts: Sequence[Artefact], as_json: bool) -> None:
-    """Gates and scores of every model, and the paths of those that were written."""
+def _show(
+    sidecars: Sequence[Sidecar],
+    artefacts: Sequence[Artefact],
+    as_json: bool,
+    reports: Sequence[FitReport] = (),
+) -> None:
+    """Gates and scores of every model, the paths of those that were written, and how they fit."""
     paths = {artefact.sidecar.name: str(artefact.path) for artefact in artefacts}
     if as_json:
         records = [
@@ -93,16 +107,19 @@ def _show(sidecars: Sequence[Sidecar], artefacts: Sequence[Artefact], as_json: b
             }
             for sidecar in sidecars
         ]
-        click.echo(json.dumps({"artefacts": records}, indent=2))
+        shown = [report.model_dump(mode="json") for report in reports]
+        click.echo(json.dumps({"artefacts": records, "fits": shown}, indent=2))
         return
     from rich.console import Console
 
-    from runtime.tables import gate_table
+    from runtime.tables import fit_table, gate_table
 
     console = Console()
     console.print(gate_table(_distinct_gates(sidecars), "Gates"))
     for artefact in artefacts:
         console.print(f"Wrote {artefact.path} ({artefact.sidecar.model.bytes:,} bytes)")
+    for report in reports:
+        console.print(fit_table(report))
 
 
 def _distinct_gates(sidecars: Sequence[Sidecar]) -> list[GateResult]:

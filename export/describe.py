@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from importlib import metadata
 
 from distill.checkpoint import Checkpoint
-from export.calibration import Calibration
 from export.formats import Emitted, suffix
 from export.gates.onnx_structure import onnx_operator_counts
 from export.gates.tflite_file import read_model
 from export.material import Material
+from export.preparation import Prepared
 from export.step_graph import StepGraph, Tensor
-from runtime.artefact import GateResult, ModelFile, Network, Sidecar, StateSpec, TensorSpec
+from runtime.artefact import C_MODEL, GateResult, ModelFile, Network, Sidecar, StateSpec, TensorSpec
 
 TOOLS = (
     "sordino",
@@ -36,21 +36,18 @@ def describe(
     graph: StepGraph,
     emitted: Emitted,
     material: Material,
-    calibration: Calibration | None,
+    prepared: Prepared | None,
     gates: Sequence[GateResult] = (),
     scores: dict[str, dict[str, float]] | None = None,
 ) -> Sidecar:
-    """The sidecar of an emitted model; ``calibration`` only for a quantized one."""
+    """The sidecar of an emitted model; ``prepared`` only for a quantized one."""
     record = checkpoint.record
     name = f"{record.role}-{emitted.format}"
     return Sidecar(
         name=name,
         target=emitted.format,
-        model=ModelFile(
-            file=name + suffix(emitted.format),
-            bytes=len(emitted.content),
-            sha256=hashlib.sha256(emitted.content).hexdigest(),
-        ),
+        model=_file(C_MODEL if emitted.origin else name + suffix(emitted.format), emitted.content),
+        sources=tuple(_file(source, content) for source, content in emitted.sources.items()),
         contract=record.contract,
         inputs=tuple(_spec(tensor, emitted) for tensor in graph.inputs),
         outputs=tuple(_spec(tensor, emitted) for tensor in graph.outputs),
@@ -61,8 +58,9 @@ def describe(
         network=Network(
             preset=record.preset, parameters=graph.parameters, macs_per_step=graph.macs
         ),
-        quantization={} if calibration is None else _quantization(emitted, calibration, material),
+        quantization={} if prepared is None else _quantization(emitted, prepared, material),
         operators=_operators(emitted),
+        memory=dict(emitted.memory),
         tools=_versions(),
         provenance=_provenance(checkpoint, material),
         gates=tuple(gates),
@@ -70,8 +68,12 @@ def describe(
     )
 
 
+def _file(name: str, content: bytes) -> ModelFile:
+    return ModelFile(file=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
 def _spec(tensor: Tensor, emitted: Emitted) -> TensorSpec:
-    if emitted.quantized is None:
+    if emitted.quantized is None or emitted.format.startswith("onnx"):  # QDQ: float32 outside
         return TensorSpec(name=tensor.name, shape=tensor.shape)
     affine = emitted.quantized.activations[tensor.name]
     return TensorSpec(
@@ -84,7 +86,7 @@ def _spec(tensor: Tensor, emitted: Emitted) -> TensorSpec:
 
 
 def _quantization(
-    emitted: Emitted, calibration: Calibration, material: Material
+    emitted: Emitted, prepared: Prepared, material: Material
 ) -> dict[str, str | int | float]:
     wide = emitted.quantized.wide if emitted.quantized is not None else frozenset()
     kinds = {
@@ -97,17 +99,17 @@ def _quantization(
         "tensors_in_int16": len(wide),
         "weights": "int8, per channel, symmetric, ±127",
         "biases": "int64 beside int16 activations" if wide else "int32",
-        "ranges": "true minimum and maximum, states carried",
+        **prepared.notes,
         "calibration_data": material.source,
-        "calibration_frames": calibration.frames,
-        "calibration_sha256": calibration.sha256,
+        "calibration_frames": prepared.calibration.frames,
+        "calibration_sha256": prepared.calibration.sha256,
     }
 
 
 def _operators(emitted: Emitted) -> dict[str, int]:
-    if emitted.format == "onnx-fp32":
+    if emitted.format.startswith("onnx"):
         return onnx_operator_counts(emitted.content)
-    return read_model(emitted.content).operator_counts()
+    return read_model(emitted.origin or emitted.content).operator_counts()
 
 
 def _provenance(checkpoint: Checkpoint, material: Material) -> dict[str, str]:

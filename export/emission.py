@@ -5,27 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from distill.unet import UNet
-from export.formats import Emitted, Format
+from export.c.generator import generate
+from export.formats import WIDTHS, Emitted, Format, Width, origin_of
 from export.onnx import write_onnx
+from export.onnx_int8 import write_onnx_int8
 from export.quantization import QuantizedGraph
 from export.step_graph import StepGraph
 from export.tflite import write_float, write_quantized
 from export.tflite_reduced import write_fp16, write_int8_weights
+from runtime.artefact import C_MODEL
 
 
 def emit(
     format: Format,
     network: UNet,
     graph: StepGraph,
-    quantized: Mapping[Format, QuantizedGraph],
+    quantized: Mapping[Width, QuantizedGraph],
 ) -> Emitted:
-    """The file of a network in ``format``; an integer one needs its ``quantized`` graph.
+    """The file of a network in ``format``.
 
-    ``graph`` is that of the float files.
+    ``graph`` is that of the float files; an integer file is written from the ``quantized`` graph
+    of its width. Raises InputError for a model that C cannot take.
     """
     match format:
         case "tflite-int8" | "tflite-int16x8":
-            return Emitted(format, write_quantized(quantized[format]), quantized[format])
+            integers = quantized[WIDTHS[format]]
+            return Emitted(format, write_quantized(integers), integers)
+        case "onnx-int8":
+            integers = quantized[WIDTHS[format]]
+            return Emitted(format, write_onnx_int8(integers), integers)
         case "tflite-fp32":
             return Emitted(format, write_float(graph))
         case "tflite-fp16":
@@ -34,3 +42,14 @@ def emit(
             return Emitted(format, write_int8_weights(graph))
         case "onnx-fp32":
             return Emitted(format, write_onnx(network, graph))
+        case "c-int8" | "c-int16x8" | "c-fp32":
+            return _generated(format, emit(origin_of(format), network, graph, quantized))
+
+
+def _generated(format: Format, model: Emitted) -> Emitted:
+    """The C of a TFLite file."""
+    generated = generate(model.content, C_MODEL.removesuffix(".c"))
+    sources = {name: text for name, text in generated.files.items() if name != C_MODEL}
+    memory = {"ram": generated.ram_bytes, "constants": generated.constant_bytes}
+    text = generated.files[C_MODEL]
+    return Emitted(format, text, model.quantized, model.content, sources, memory)

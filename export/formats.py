@@ -19,25 +19,44 @@ Format = Literal[
     "tflite-fp16",
     "tflite-int8w",
     "onnx-fp32",
+    "onnx-int8",
+    "c-int8",
+    "c-int16x8",
+    "c-fp32",
 ]
 FORMATS: tuple[Format, ...] = get_args(Format)
 SUFFIXES: dict[str, str] = {"tflite": ".tflite", "onnx": ".onnx", "c": ".c"}
-INTEGER: frozenset[Format] = frozenset({"tflite-int8", "tflite-int16x8"})
+# How wide the activations of an integer format are; weights are int8.
+Width = Literal["int8", "int16x8"]
+WIDTHS: dict[Format, Width] = {
+    "tflite-int8": "int8",
+    "onnx-int8": "int8",
+    "c-int8": "int8",
+    "tflite-int16x8": "int16x8",
+    "c-int16x8": "int16x8",
+}
+# Of which TFLite file the C of a format is generated.
+GENERATED_FROM: dict[Format, Format] = {
+    "c-int8": "tflite-int8",
+    "c-int16x8": "tflite-int16x8",
+    "c-fp32": "tflite-fp32",
+}
 # Float activations, but other weights than the trained ones.
 ROUNDED: frozenset[Format] = frozenset({"tflite-fp16", "tflite-int8w"})
-WIDE: frozenset[Format] = frozenset({"tflite-int16x8"})  # int16 activations
 
 
 @dataclass(frozen=True)
 class Emitted:
     """The bytes of one model file; ``quantized`` is what an integer one was written from.
 
-    ``sources`` are further files that C needs beside it, ``memory`` what it takes in bytes.
+    Of C, ``origin`` is the TFLite file it was generated from, ``sources`` are the headers beside
+    it, and ``memory`` is what it takes in bytes.
     """
 
     format: Format
     content: bytes = field(repr=False)
     quantized: QuantizedGraph | None = field(default=None, repr=False)
+    origin: bytes = field(default=b"", repr=False)
     sources: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     memory: Mapping[str, int] = field(default_factory=dict)
 
@@ -48,6 +67,11 @@ class Wanted:
 
     formats: tuple[Format, ...]
     devices: Mapping[Format, tuple[Target, ...]] = field(default_factory=dict)
+
+
+def origin_of(format: Format) -> Format:
+    """The TFLite file that the C of a format is generated from; other formats stand alone."""
+    return GENERATED_FROM.get(format, format)
 
 
 def suffix(format: Format) -> str:

@@ -12,18 +12,24 @@ import torch
 from distill.bands import check_bands
 from distill.checkpoint import Checkpoint
 from distill.corpus import SAMPLE_RATE, Corpus, open_corpus
-from export.calibration import Calibration, calibrate
 from export.describe import describe
 from export.emission import emit
-from export.formats import INTEGER, ROUNDED, WIDE, Emitted, Format, wanted
+from export.formats import ROUNDED, WIDTHS, Emitted, Format, origin_of, wanted
 from export.lowering import lower
 from export.material import Material, gather
-from export.precision import wide_everywhere
+from export.preparation import Prepared, Quantizing, prepare
 from export.publish import check_writable, publish
 from export.quality import FloatQuality, compare_quantized, float_quality
-from export.quantization import quantize_graph
 from export.step_graph import StepGraph
-from export.verify import Features, probe_features, verify_file, verify_network, verify_parity
+from export.verify import (
+    Features,
+    oracle_of,
+    probe_features,
+    verify_file,
+    verify_generated,
+    verify_network,
+    verify_parity,
+)
 from runtime.artefact import Artefact, GateResult, Sidecar, sidecar_path
 from runtime.engines import engine_from_bytes
 from targets.errors import GateFailed, GateUnavailable, InputError
@@ -65,11 +71,14 @@ def export_checkpoint(
     output: Path,
     data: str | None = None,
     progress: Progress | None = None,
+    quantizing: Quantizing | None = None,
+    inform: Callable[[Prepared], None] | None = None,
 ) -> list[Artefact]:
     """Export a network to ``targets`` (see ``FORMATS``), verify, and write to ``output``.
 
     ``data`` is a corpus for calibration and held-out mixtures; by default the one the checkpoint
-    was trained on, unchanged. ``progress`` hears what is being done and the fraction behind us.
+    was trained on, unchanged. ``progress`` hears what is being done and the fraction behind us,
+    ``inform`` how the integer formats were arrived at.
     Raises InputError for an unknown target, missing data or an output that cannot be written,
     and :class:`ExportRejected` when a gate fails; then ``output`` is as it was before. A gate that
     could not run does not stop the export: look for the verdict ``unavailable`` in the sidecars.
@@ -79,7 +88,7 @@ def export_checkpoint(
     report = progress or _silent
     report("reading data", 0.0)
     material = gather(open_corpus(data) if data is not None else training_corpus(checkpoint))
-    verified = verified_models(checkpoint, formats, material, report)
+    verified = verified_models(checkpoint, formats, material, report, quantizing, inform)
     report("writing", 0.99)
     return write_artefacts(verified, output)
 
@@ -118,7 +127,12 @@ def _one_torch_thread() -> Iterator[None]:
 
 @_one_torch_thread()
 def verified_models(
-    checkpoint: Checkpoint, formats: Sequence[Format], material: Material, progress: Progress
+    checkpoint: Checkpoint,
+    formats: Sequence[Format],
+    material: Material,
+    progress: Progress,
+    quantizing: Quantizing | None = None,
+    inform: Callable[[Prepared], None] | None = None,
 ) -> list[Verified]:
     """Emit and verify every format in memory. Raises :class:`ExportRejected`."""
     contract, network = checkpoint.record.contract, checkpoint.network
@@ -131,38 +145,43 @@ def verified_models(
     progress("lowering", 0.1)
     graph = lower(network)
     probe = probe_features(contract, [item.noisy for item in material.held_out])
-    calibration = _calibrated(graph, checkpoint, formats, material, progress)
-    quantized = {
-        name: quantize_graph(graph, calibration, wide_everywhere(graph) if name in WIDE else ())
-        for name in formats
-        if name in INTEGER and calibration is not None
-    }
+    origins = tuple(dict.fromkeys(map(origin_of, formats)))
+    widths = list(dict.fromkeys(WIDTHS[name] for name in formats if name in WIDTHS))
+    prepared = None
+    if widths:
+        prepared = prepare(
+            graph,
+            contract,
+            material,
+            widths,
+            quantizing,
+            lambda stage, done: progress(stage, 0.1 + 0.2 * done),
+        )
+        if inform is not None:
+            inform(prepared)
+    quantized = prepared.quantized if prepared is not None else {}
     progress("writing in memory", 0.3)
     # Every float format is checked against every other, also when only one of them is asked for.
     floats: tuple[Format, ...] = ("tflite-fp32", "onnx-fp32")
     files = {
-        name: emit(name, network, graph, quantized) for name in dict.fromkeys((*formats, *floats))
+        name: emit(name, network, graph, quantized)
+        for name in dict.fromkeys((*formats, *origins, *floats))
     }
-    emitted = [files[name] for name in formats]
     progress("verifying the network", 0.45)
     shared = verify_network(network, graph, probe)
     contents = {name: files[name].content for name in floats}
     shared.append(verify_parity(network, graph, contents, probe))
     progress("scoring", 0.55)
     reference = float_quality(graph, contract, material.held_out)
-    verified = []
-    for index, model in enumerate(emitted):
-        progress(f"verifying {model.format}", 0.7 + 0.28 * index / len(emitted))
-        draft = describe(
-            checkpoint,
-            graph,
-            model,
-            material,
-            calibration if model.quantized is not None else None,
-            shared,
-            reference.scores(),
+    judge = _Judge(checkpoint, graph, probe, reference, material, prepared, shared)
+    judged: dict[Format, Verified] = {}
+    for index, name in enumerate(dict.fromkeys((*origins, *formats))):
+        progress(f"verifying {name}", 0.7 + 0.28 * index / (len(origins) + len(formats)))
+        model = files[name]
+        judged[name] = (
+            judge.generated(model, judged[origin_of(name)]) if model.origin else judge.file(model)
         )
-        verified.append(_verified(model, graph, draft, probe, reference, material))
+    verified = [judged[name] for name in formats]
     if any(gate.verdict == "fail" for model in verified for gate in model.sidecar.gates):
         raise ExportRejected([model.sidecar for model in verified])
     return verified
@@ -172,14 +191,20 @@ def write_artefacts(verified: Sequence[Verified], output: Path) -> list[Artefact
     """Write models, each followed by its sidecar: all of them, or none."""
     files = []
     for model in verified:
-        name = model.sidecar.model.file
+        path = _place(model.sidecar)
         text = model.sidecar.model_dump_json(by_alias=True, indent=2) + "\n"
-        files += [(name, model.emitted.content), (sidecar_path(Path(name)).name, text.encode())]
+        files += [(str(path.with_name(name)), one) for name, one in model.emitted.sources.items()]
+        files += [
+            (str(path), model.emitted.content),
+            (str(sidecar_path(path)), text.encode()),
+        ]
     publish(output, files)
-    return [
-        Artefact(path=output / model.sidecar.model.file, sidecar=model.sidecar)
-        for model in verified
-    ]
+    return [Artefact(path=output / _place(one.sidecar), sidecar=one.sidecar) for one in verified]
+
+
+def _place(sidecar: Sidecar) -> Path:
+    """Where a model lies in the output folder: C has a folder of its own."""
+    return Path(sidecar.name) / sidecar.model.file if sidecar.sources else Path(sidecar.model.file)
 
 
 def unavailable_gates(artefacts: Sequence[Artefact]) -> list[GateResult]:
@@ -200,41 +225,56 @@ def refuse_as_passed(written: str, skipped: Sequence[GateResult]) -> None:
     )
 
 
-def _calibrated(
-    graph: StepGraph,
-    checkpoint: Checkpoint,
-    formats: Sequence[Format],
-    material: Material,
-    progress: Progress,
-) -> Calibration | None:
-    """The ranges that all integer formats share; nothing where none is wanted."""
-    if not INTEGER.intersection(formats):
-        return None
-    return calibrate(
-        graph,
-        checkpoint.record.contract,
-        material.calibration,
-        lambda done: progress("calibrating", 0.1 + 0.15 * done),
-    )
+@dataclass(frozen=True)
+class _Judge:
+    """What every file of one network is judged with."""
+
+    checkpoint: Checkpoint
+    graph: StepGraph
+    probe: Features
+    reference: FloatQuality
+    material: Material
+    prepared: Prepared | None
+    shared: Sequence[GateResult]
+
+    def file(self, model: Emitted) -> Verified:
+        """Run the gates on one file and complete its sidecar with them."""
+        draft = self._draft(model)
+        comparison = None
+        scores = draft.scores
+        if model.quantized is not None or model.format in ROUNDED:
+            engine = engine_from_bytes(oracle_of(model.format), model.content)
+            comparison = compare_quantized(self.reference, draft, engine, self.material.held_out)
+            scores = comparison.scores()
+        gates = verify_file(model, self.graph, draft, self.probe, comparison)
+        return _completed(model, draft, (*draft.gates, *gates), scores)
+
+    def generated(self, model: Emitted, origin: Verified) -> Verified:
+        """C passes the gates of the TFLite file it came from, whose values it must have."""
+        draft = self._draft(model)
+        gates = verify_generated(model, draft, self.probe)
+        return _completed(model, draft, (*origin.sidecar.gates, *gates), origin.sidecar.scores)
+
+    def _draft(self, model: Emitted) -> Sidecar:
+        return describe(
+            self.checkpoint,
+            self.graph,
+            model,
+            self.material,
+            self.prepared if model.quantized is not None else None,
+            self.shared,
+            self.reference.scores(),
+        )
 
 
-def _verified(
+def _completed(
     model: Emitted,
-    graph: StepGraph,
     draft: Sidecar,
-    probe: Features,
-    reference: FloatQuality,
-    material: Material,
+    gates: Sequence[GateResult],
+    scores: dict[str, dict[str, float]],
 ) -> Verified:
-    """Run the gates on one file and complete its sidecar with them."""
-    comparison = None
-    scores = draft.scores
-    if model.format in INTEGER | ROUNDED:
-        engine = engine_from_bytes("litert-reference", model.content)
-        comparison = compare_quantized(reference, draft, engine, material.held_out)
-        scores = comparison.scores()
-    gates = (*draft.gates, *verify_file(model, graph, draft, probe, comparison))
-    return Verified(model, draft.model_copy(update={"gates": gates, "scores": scores}))
+    update = {"gates": tuple(gates), "scores": scores}
+    return Verified(model, draft.model_copy(update=update))
 
 
 def _silent(stage: str, fraction: float) -> None:

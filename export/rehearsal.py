@@ -15,10 +15,11 @@ from distill.unet import UNet
 from export.calibration import Calibration
 from export.describe import describe
 from export.emission import emit
-from export.formats import INTEGER, WIDE, Emitted, Format, suffix
+from export.formats import WIDTHS, Emitted, Format, suffix
 from export.lowering import lower
 from export.material import Material
 from export.precision import wide_everywhere
+from export.preparation import Prepared
 from export.quantization import quantize_graph
 from export.step_graph import StepGraph
 from runtime.artefact import Artefact, Sidecar, sidecar_path, write_atomically
@@ -52,7 +53,7 @@ def rehearse(
     """
     network = network.eval()
     graph = lower(network)
-    emitted, calibration = _emit(network, graph, format)
+    emitted, prepared = _emit(network, graph, format)
     record = CheckpointRecord(
         role="student",
         preset=name,
@@ -64,7 +65,7 @@ def rehearse(
     with tempfile.TemporaryDirectory(prefix="sordino-") as folder:
         checkpoint = Checkpoint(Path(folder), record, network)
         save_checkpoint(checkpoint.path, network, record)
-        sidecar = describe(checkpoint, graph, emitted, _NOTHING, calibration)
+        sidecar = describe(checkpoint, graph, emitted, _NOTHING, prepared)
         if not arena:
             return Rehearsal(graph, sidecar, (), ())
         model = Path(folder) / f"model{suffix(format)}"
@@ -77,12 +78,13 @@ def rehearse(
     return Rehearsal(graph, sidecar, tuple(measured), tuple(lacking))
 
 
-def _emit(network: UNet, graph: StepGraph, format: Format) -> tuple[Emitted, Calibration | None]:
-    if format not in INTEGER:
+def _emit(network: UNet, graph: StepGraph, format: Format) -> tuple[Emitted, Prepared | None]:
+    width = WIDTHS.get(format)
+    if width is None:
         return emit(format, network, graph, {}), None
     names = [tensor.name for tensor in graph.inputs]
     names += [operator.output.name for operator in graph.operators]
     calibration = Calibration(dict.fromkeys(names, (-1.0, 1.0)), 0, "0" * 64)
-    wide = wide_everywhere(graph) if format in WIDE else ()
-    quantized = quantize_graph(graph, calibration, wide)
-    return emit(format, network, graph, {format: quantized}), calibration
+    wide = wide_everywhere(graph) if width == "int16x8" else ()
+    prepared = Prepared(graph, calibration, {width: quantize_graph(graph, calibration, wide)})
+    return emit(format, network, graph, prepared.quantized), prepared

@@ -14,7 +14,10 @@ from export.formats import Emitted, Format
 from export.gates.bit_exact import bit_exact
 from export.gates.causality import causality
 from export.gates.fidelity import quantized_versus_float
+from export.gates.generated_c import c_compiles, c_exact
+from export.gates.integer_kernels import integer_kernels
 from export.gates.no_float_weights import no_float_weights
+from export.gates.onnx_int8 import onnx_int8_structure
 from export.gates.onnx_structure import onnx_structure
 from export.gates.parity import parity
 from export.gates.recurrence import Runner
@@ -27,7 +30,7 @@ from export.gates.weight_types import weight_types
 from export.material import Signal
 from export.quality import Comparison
 from export.step_graph import StepGraph
-from runtime.artefact import GateResult, Sidecar
+from runtime.artefact import C_MODEL, GateResult, Sidecar
 from runtime.engines import engine_from_bytes
 from runtime.stepper import quantize, zero_of
 from runtime.stft import StftContract, features
@@ -74,6 +77,8 @@ def verify_file(
     match emitted.format:
         case "onnx-fp32":
             gates = [onnx_structure(emitted.content, graph)]
+        case "onnx-int8":
+            gates = _onnx_int8_gates(emitted)
         case "tflite-fp16":
             gates = [weight_types(emitted.content, graph, "FLOAT16")]
         case "tflite-int8w":
@@ -84,6 +89,22 @@ def verify_file(
     if comparison is not None:
         gates.append(quantized_versus_float(comparison))
     return gates
+
+
+def verify_generated(emitted: Emitted, sidecar: Sidecar, probe: Features) -> list[GateResult]:
+    """Gates on generated C, beside those of the TFLite file it came from."""
+    sources = {C_MODEL: emitted.content, **emitted.sources}
+    stored = quantize(probe, sidecar.inputs[0])
+    return [c_compiles(sources), c_exact(sources, emitted.origin, sidecar, stored)]
+
+
+def _onnx_int8_gates(emitted: Emitted) -> list[GateResult]:
+    if emitted.quantized is None:
+        raise ValueError("an onnx-int8 file is written from a quantized graph")
+    return [
+        onnx_int8_structure(emitted.content, emitted.quantized),
+        integer_kernels(emitted.content),
+    ]
 
 
 def _tflite_gates(
@@ -103,8 +124,15 @@ def _tflite_gates(
     ]
 
 
+def oracle_of(format: Format) -> str:
+    """The engine whose results count for a format."""
+    if format.startswith("onnx"):
+        return "onnxruntime"
+    return FLOAT_ENGINES.get(format, "litert-reference")
+
+
 def _responds(emitted: Emitted, sidecar: Sidecar, probe: Features) -> GateResult:
-    name = FLOAT_ENGINES.get(emitted.format, "litert-reference")
+    name = oracle_of(emitted.format)
     contract = sidecar.contract
     silent = features(contract, np.zeros((RESPONSE_FRAMES, contract.frequencies), np.complex64))
     entry = sidecar.inputs[0]
