@@ -287,8 +287,6 @@ def _operator(record: Any, index: int, operator: Any, tensors: int) -> COperator
     code = record.operatorCodes[_index(operator.opcodeIndex, len(record.operatorCodes))]
     number = max(code.builtinCode, code.deprecatedBuiltinCode)
     name = _OPERATORS.get(number, f"operator code {number}")
-    if name == "CUSTOM":
-        name = f"CUSTOM {(code.customCode or b'').decode(errors='replace')}"
     options = vars(operator.builtinOptions) if operator.builtinOptions is not None else {}
     return COperator(
         index=index,

@@ -45,7 +45,7 @@ def program_of(model: CModel) -> Program:
     for operator in _needed(model):
         building.add(operator)
     outputs = tuple(building.port(index) for index in model.outputs)
-    states = tuple((state, building.following(state)) for state in model.states)
+    states = tuple((state, building.port(state.output)) for state in model.states)
     return building.program(outputs, states)
 
 
@@ -86,7 +86,6 @@ class _Building:
     steps: list[Step] = field(default_factory=list)
     extra: list[Buffer] = field(default_factory=list)
     alike: dict[int, int] = field(default_factory=dict)  # extra buffer → tensor it is a copy of
-    ports: set[int] = field(default_factory=set)
 
     def add(self, operator: COperator) -> None:
         lowered = lower(self.model, operator)
@@ -97,20 +96,15 @@ class _Building:
                 self._call(operator, work)
 
     def port(self, index: int) -> int:
-        """The buffer of an output: a copy where the tensor is an input, constant or given twice."""
+        """The buffer of an output or of a state's new value: a copy where the tensor is an
+        input."""
         given = (*self.model.inputs, *(state.input for state in self.model.states))
         tensor = self.model.tensors[index]
-        if tensor.constant or index in given or index in self.ports:
+        if index in given:
             index = self._buffer(tensor.nbytes)
             self.alike[index] = tensor.index
             self._copy(None, Copies((Copy(tensor.index, index, tensor.nbytes),)))
-        self.ports.add(index)
         return index
-
-    def following(self, state: CState) -> int:
-        """The buffer that holds a state's new value, which may be an output as well."""
-        self.ports.discard(state.output)
-        return self.port(state.output)
 
     def program(self, outputs: tuple[int, ...], states: tuple[tuple[CState, int], ...]) -> Program:
         roles: dict[int, Role] = dict.fromkeys(outputs, "output")
