@@ -20,6 +20,7 @@ from export.precision import PreciseGraph, Precision, computed, tied_groups, wit
 from export.step_graph import (
     Activation,
     Constant,
+    Elementwise,
     Prelu,
     StepGraph,
     Weighted,
@@ -31,6 +32,7 @@ HIGHEST_INT16 = 32767
 WEIGHT_LIMIT = 127  # narrow range: kernels may assume that −128 never occurs in weights
 BIAS_LIMIT = 2**30  # half of int32, so that a sum of products still fits beside the bias
 BIAS_LIMIT_INT64 = 2**46  # far inside what kernels keep of a 64-bit sum when they scale it
+FINEST_SUM = {"int8": 2.0**-17, "int16": 2.0**-12}  # of its coarsest operand's scale
 SMALLEST_SPAN = 1e-3  # of a tensor that never moves; far below any real activation's
 
 
@@ -134,6 +136,29 @@ def _activations(precise: PreciseGraph, calibration: Calibration) -> dict[str, A
         else:
             affine = symmetric_of(_union(ranges))
         chosen.update(dict.fromkeys(group, affine))
+    return _floored(graph, chosen)
+
+
+def _floored(graph: StepGraph, chosen: dict[str, Affine]) -> dict[str, Affine]:
+    """With coarser scales where a sum or difference is too small beside its operands.
+
+    TFLM aborts the process where such an output is finer than 2⁻¹⁹ (int8) or 2⁻¹⁴ (int16) of its
+    coarsest operand.
+    """
+    group_of = {name: group for group in tied_groups(graph) for name in group}
+    for operator in graph.operators:
+        if isinstance(operator, Elementwise) and operator.kind != "mul":
+            affine = chosen[operator.output.name]
+            scales = [
+                quantize_constant(operand, affine.precision).affine.scale
+                if isinstance(operand, Constant)
+                else chosen[operand.name].scale
+                for operand in operands(operator)
+            ]
+            floor = FINEST_SUM[affine.precision] * max(scales)
+            if affine.scale < floor:
+                coarse = Affine(float(np.float32(floor)), 0, affine.precision)
+                chosen.update(dict.fromkeys(group_of[operator.output.name], coarse))
     return chosen
 
 

@@ -25,8 +25,10 @@ def written_out(operator: Rectifier) -> tuple[list[Operator], dict[str, str]]:
     above, below, scaled = (
         Tensor(f"{output.name}/{part}", output.shape) for part in ("above", "below", "scaled")
     )
-    leaky = isinstance(operator, Activation)
-    slopes = np.float32([operator.slope]) if leaky else operator.slopes
+    if isinstance(operator, Prelu):
+        slopes = operator.slopes
+    else:
+        slopes = np.full(1, operator.slope, np.float32)
     factors = Constant(f"{output.name}/slopes", slopes.reshape(1, 1, 1, -1))
     operators: list[Operator] = [
         Activation("relu", above, source),
