@@ -9,25 +9,43 @@
 
 #if defined(__thumb__) && !defined(__thumb2__)
 
-/* Eight registers: two rows, and no constant offsets, which loads of signed bytes do not have. */
+/* The next index, kept in its register: these cores load signed bytes at the sum of two registers
+ * only, so that an index folded into constant offsets would cost an instruction for each load. */
+static inline int32_t sordino_conv_after(int32_t k)
+{
+    ++k;
+    __asm__("" : "+r"(k));
+    return k;
+}
+
+/* Eight registers are enough for two rows. */
 static inline void sordino_conv_single_s8(const sordino_conv_windows *w,
                                           const sordino_conv_s8_params *p, int32_t group,
                                           const int8_t *window, int8_t *out)
 {
     const int32_t length = w->length, pitch = p->pitch, row = group * sordino_conv_rows(w);
     const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + row;
-    const int8_t *w0 = p->weights + row * pitch;
+    const int8_t *w0 = p->weights + row * pitch + length, *x = window + length;
     for (int32_t left = w->filters; left > 0; left -= 2, channel += 2, out += 2, w0 += 2 * pitch) {
         const int8_t *w1 = w0 + pitch;
-        int32_t s0 = channel[0].bias, s1 = channel[1].bias;
-        for (int32_t k = 0; k < length; ++k) {
-            const int32_t x = window[k];
-            s0 += x * w0[k];
-            s1 += x * w1[k];
+        int32_t s0 = channel[0].bias, s1 = channel[1].bias, k = -length;
+        for (; k & 3; k = sordino_conv_after(k)) {
+            s0 += x[k] * w0[k];
+            s1 += x[k] * w1[k];
         }
-        out[0] = sordino_conv_output_s8(p, channel, s0);
+        while (k < 0) {
+            for (int32_t n = 0; n < 4; ++n) { /* unrolled */
+                const int32_t v = x[k];
+                s0 += v * w0[k];
+                s1 += v * w1[k];
+                k = sordino_conv_after(k);
+            }
+        }
+        const int8_t v0 = sordino_conv_output_s8(p, channel, s0);
+        const int8_t v1 = sordino_conv_output_s8(p, channel + 1, s1);
+        out[0] = v0;
         if (left > 1) {
-            out[1] = sordino_conv_output_s8(p, channel + 1, s1);
+            out[1] = v1;
         }
     }
 }

@@ -33,7 +33,7 @@ static inline int16_t sordino_conv_clamped_s16(const sordino_conv_s16_params *p,
 static inline int16_t sordino_conv_output_s16(const sordino_conv_s16_params *p,
                                               const sordino_conv_channel *channel, int32_t sum)
 {
-    const int32_t high = (int32_t)(((int64_t)sum * channel->multiplier) >> 32);
+    const int32_t high = (int32_t)(sordino_product(sum, channel->multiplier) >> 32);
     const int32_t half = (int32_t)((1u << channel->shift) >> 1);
     return sordino_conv_clamped_s16(p, (high + half) >> channel->shift);
 }

@@ -20,14 +20,33 @@ static inline int32_t sordino_clamped(int32_t value, int32_t lowest, int32_t hig
     return value < lowest ? lowest : (value > highest ? highest : value);
 }
 
+/* value * multiplier, which is not negative. */
+static inline int64_t sordino_product(int32_t value, int32_t multiplier)
+{
+#if defined(__thumb__) && !defined(__thumb2__)
+    /* These cores multiply to 32 bits; four products of halves are less than the compiler's call
+     * of a function for 64 bits. */
+    const uint32_t value_low = (uint32_t)value & 0xFFFFu, low = (uint32_t)multiplier & 0xFFFFu;
+    const int32_t value_high = value >> 16, high = multiplier >> 16;
+    const uint32_t lowest = value_low * low;
+    const int32_t inner = value_high * (int32_t)low + (int32_t)(lowest >> 16);
+    const uint32_t outer = value_low * (uint32_t)high + ((uint32_t)inner & 0xFFFFu);
+    const int32_t upper = value_high * high + (inner >> 16) + (int32_t)(outer >> 16);
+    const uint32_t lower = (outer << 16) | (lowest & 0xFFFFu);
+    return (int64_t)(((uint64_t)(uint32_t)upper << 32) | lower);
+#else
+    return (int64_t)value * multiplier;
+#endif
+}
+
 /* value * scale. */
 static inline int32_t sordino_scaled(int32_t value, sordino_scale scale)
 {
     if (scale.shift >= 0) {
         const int32_t lifted = (int32_t)((uint32_t)value << scale.shift);
-        return (int32_t)(((int64_t)lifted * scale.multiplier + (1 << 30)) >> 31);
+        return (int32_t)((sordino_product(lifted, scale.multiplier) + (1 << 30)) >> 31);
     }
-    const int32_t product = (int32_t)(((int64_t)value * scale.multiplier + (1 << 30)) >> 31);
+    const int32_t product = (int32_t)((sordino_product(value, scale.multiplier) + (1 << 30)) >> 31);
     return (((product + (product >> 31)) >> (-scale.shift - 1)) + 1) >> 1;
 }
 
@@ -63,7 +82,7 @@ static inline int32_t sordino_brought_down(int32_t value, sordino_down by)
     const uint32_t low = 0x40000000u + ((uint32_t)value & 0x80000000u);
     const uint32_t high = (uint32_t)(by.high + (value >> 31));
     const int64_t start = (int64_t)(((uint64_t)high << 32) | low);
-    const int64_t total = start + (int64_t)value * by.multiplier;
+    const int64_t total = start + sordino_product(value, by.multiplier);
     return ((int32_t)(total >> 32) >> by.shift) >> 1;
 }
 
