@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from export.rectifiers import is_rectifier, written_out
+from export.rectifiers import written_out
 from export.step_graph import (
     Activation,
     Concat,
@@ -85,7 +85,7 @@ def with_precision(graph: StepGraph, wide: Collection[str]) -> PreciseGraph:
 
     A tied group is wide as soon as one of its tensors is named. The features are named by their
     own name. Functions whose integer kernels demand a scale of their own get a Requantize before
-    they join values of another scale; rectifiers without an exact int16 kernel are written out.
+    they join values of another scale; PReLU is written out where it is int16.
     """
     graph, origins = _separated(graph)
     named = set(wide)
@@ -116,7 +116,7 @@ def with_precision(graph: StepGraph, wide: Collection[str]) -> PreciseGraph:
                         bounded.add(twin.name)
                 renamed[source.name] = converted[source.name, width]
         current = reading(operator, renamed)
-        if width == "int16" and isinstance(current, Prelu | Activation) and is_rectifier(current):
+        if width == "int16" and isinstance(current, Prelu):
             parts, added = written_out(current)
             operators += parts
             within |= added
