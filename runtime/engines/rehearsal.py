@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import resource
 import select
 import signal
@@ -25,11 +26,11 @@ import numpy as np
 
 from runtime.engines import ENGINES, Engine, load_engine
 from runtime.modelfile.refusal import HINT, ModelRefused
-from targets.errors import SordinoError
 
 MEMORY: Final = 320 << 20  # bytes that loading and a step may take beside what is loaded already
-CPU_SECONDS: Final = 10  # of the child, all in all
+CPU_SECONDS: Final = 4  # of the child, all in all
 STEP_SECONDS: Final = 1.0  # of CPU; a step stands for some milliseconds of sound
+LONGEST_REASON: Final = 120
 WALL_SECONDS: Final = 60.0  # on a machine that has other things to do
 _passed: set[tuple[str, str]] = set()  # engine and SHA-256 of what this process has rehearsed
 
@@ -139,13 +140,16 @@ def _rehearsed(engine: str, model: bytes) -> dict[str, Any]:
         return {"seconds": seconds}
     except MemoryError:
         return {"memory": True}
-    except SordinoError as error:
-        return {"refused": error.message[:300].rstrip(".")}
     except Exception as error:  # whatever an engine raises for a stranger's model
-        text = " ".join(str(error).split())
-        if "alloc" in text.lower():
-            return {"memory": True}
-        return {"refused": (text or type(error).__name__)[:200].rstrip(".")}
+        words = _words(error.__cause__ or error)
+        return {"memory": True} if "alloc" in words else {"refused": words}
+
+
+def _words(error: BaseException) -> str:
+    """The beginning of what an engine says, fit to end a sentence."""
+    plain = "".join(c if c.isprintable() else " " for c in str(error))
+    plain = re.sub(r"^\[\w+\] : \d+ : \w+ : ", "", " ".join(plain.split()))
+    return plain[:LONGEST_REASON].rstrip(".: ") or type(error).__name__
 
 
 def _step_seconds(engine: Engine) -> float:

@@ -14,7 +14,8 @@ from typing import Any, Final, NamedTuple
 
 from runtime.modelfile.refusal import Damaged, demand
 
-MOST_ITEMS: Final = 200_000  # tables, and elements of vectors that become Python numbers
+MOST_ITEMS: Final = 1 << 17  # tables, and elements of vectors that become Python numbers
+MOST_TABLES: Final = 1 << 13  # in one vector
 LONGEST_STRING: Final = 1 << 16
 OVERLAP_ALLOWANCE: Final = 1 << 12  # bytes that may be read again beyond twice the file
 
@@ -69,7 +70,10 @@ def read_flatbuffer(
     demand(len(content) >= 8, f"{len(content)} bytes are too few for any model")
     demand(content[4:8] == identifier, f"it does not bear the mark {identifier.decode()}")
     reader = _Reader(content, schema, unions)
-    return reader.table(reader.offset(0), root)
+    try:
+        return reader.table(reader.offset(0), root)
+    except Damaged as error:
+        raise error if error.path else error.within("its root") from None
 
 
 class _Reader:
@@ -133,6 +137,8 @@ class _Reader:
             self._spend(0, count)
             return struct.unpack_from(f"<{count}{code}", self._content, span.start)
         span = self._span(position, 4)
+        if span.size > 4 * MOST_TABLES:
+            raise Damaged(f"has {span.size // 4} elements, more than any model")
         elements = []
         for index, entry in enumerate(range(span.start, span.start + span.size, 4)):
             try:

@@ -46,7 +46,10 @@ def read_protobuf(content: bytes, schema: Schema, root: str) -> Record:
 
     Raises Damaged.
     """
-    return _Reader(content, schema).message(Span(0, len(content)), root)
+    try:
+        return _Reader(content, schema).message(Span(0, len(content)), root)
+    except Damaged as error:
+        raise error if error.path else error.within("it") from None
 
 
 class _Reader:
