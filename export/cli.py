@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,8 @@ import click
 
 if TYPE_CHECKING:
     from distill.checkpoint import Checkpoint
+    from export.preparation import Prepared, Quantizing
+    from export.ranges import Method
     from runtime.artefact import Artefact, GateResult, Sidecar
     from targets.fit import FitReport
 
@@ -40,9 +42,48 @@ DEFAULT_RUN = Path("runs/demo")
     help="Corpus for calibration and held-out mixtures: a manifest, a data folder or 'demo' "
     "[the one the checkpoint was trained on].",
 )
+@click.option(
+    "--quality-budget",
+    "budget",
+    metavar="METRIC=LOSS,…",
+    help='Most that int8 may lose, such as "pesq=0.05,si_sdr=0.3": layers become int16 until it '
+    "does not lose more, as few as will do.",
+)
+@click.option(
+    "--ranges",
+    type=click.Choice(["minmax", "percentile", "mse"]),
+    default="minmax",
+    show_default=True,
+    help="What int8 activations cover of what calibration saw.",
+)
+@click.option(
+    "--percentile",
+    type=click.FloatRange(50.0, 100.0),
+    help="With --ranges percentile: the share kept, in percent.",
+)
+@click.option("--equalise", is_flag=True, help="Cross-layer equalisation before calibration.")
+@click.option("--correct-biases", is_flag=True, help="Undo the mean error of rounded weights.")
+@click.option(
+    "--fine-tune",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="STEPS",
+    help="Quantization-aware fine-tuning, where plain int8 loses more than the budget "
+    "[0.05 PESQ, 0.3 dB].",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print artefacts and gates as JSON.")
 def export(
-    run: Path, targets: tuple[str, ...], output: Path | None, data: str | None, as_json: bool
+    run: Path,
+    targets: tuple[str, ...],
+    output: Path | None,
+    data: str | None,
+    budget: str | None,
+    ranges: Method,
+    percentile: float | None,
+    equalise: bool,
+    correct_biases: bool,
+    fine_tune: int,
+    as_json: bool,
 ) -> None:
     """Turn a student into verified model files.
 
@@ -56,22 +97,41 @@ def export(
     from export.fitting import fits, refuse_misfits
     from export.formats import wanted
     from export.pipeline import ExportRejected, refuse_as_passed, unavailable_gates
+    from export.preparation import Quantizing
+    from export.quality_budget import parse_budget
+    from export.ranges import DEFAULT_PERCENTILE
 
     asked = wanted(targets)  # before anything slow
+    quantizing = Quantizing(
+        ranges=ranges,
+        percentile=percentile or DEFAULT_PERCENTILE,
+        equalise=equalise,
+        correct_biases=correct_biases,
+        fine_tune=fine_tune,
+        budget=parse_budget(budget) if budget else None,
+    )
     checkpoint = load_checkpoint(run)
+    found: list[Prepared] = []
     try:
-        artefacts = _with_progress(checkpoint, targets, output or run / "artefacts", data)
+        artefacts = _with_progress(
+            checkpoint, targets, output or run / "artefacts", data, quantizing, found.append
+        )
     except ExportRejected as rejection:
-        _show(rejection.sidecars, (), as_json)
+        _show(rejection.sidecars, (), as_json, found)
         raise
     reports = fits(artefacts, asked.devices)
-    _show([artefact.sidecar for artefact in artefacts], artefacts, as_json, reports)
+    _show([artefact.sidecar for artefact in artefacts], artefacts, as_json, found, reports)
     refuse_as_passed("The artefacts are written", unavailable_gates(artefacts))
     refuse_misfits(reports)
 
 
 def _with_progress(
-    checkpoint: Checkpoint, targets: Sequence[str], output: Path, data: str | None
+    checkpoint: Checkpoint,
+    targets: Sequence[str],
+    output: Path,
+    data: str | None,
+    quantizing: Quantizing,
+    inform: Callable[[Prepared], None],
 ) -> list[Artefact]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -87,6 +147,8 @@ def _with_progress(
             output,
             data,
             lambda stage, done: bar.update(task, description=stage, completed=done),
+            quantizing,
+            inform,
         )
 
 
@@ -94,9 +156,12 @@ def _show(
     sidecars: Sequence[Sidecar],
     artefacts: Sequence[Artefact],
     as_json: bool,
+    found: Sequence[Prepared],
     reports: Sequence[FitReport] = (),
 ) -> None:
     """Gates and scores of every model, the paths of those that were written, and how they fit."""
+    from export.mix_tables import quantizing_json, quantizing_tables
+
     paths = {artefact.sidecar.name: str(artefact.path) for artefact in artefacts}
     if as_json:
         records = [
@@ -108,13 +173,17 @@ def _show(
             for sidecar in sidecars
         ]
         shown = [report.model_dump(mode="json") for report in reports]
-        click.echo(json.dumps({"artefacts": records, "fits": shown}, indent=2))
+        quantizing = [quantizing_json(prepared) for prepared in found]
+        record = {"artefacts": records, "quantizing": quantizing, "fits": shown}
+        click.echo(json.dumps(record, indent=2))
         return
     from rich.console import Console
 
     from runtime.tables import fit_table, gate_table
 
     console = Console()
+    for prepared in found:
+        console.print(*quantizing_tables(prepared), sep="\n")
     console.print(gate_table(_distinct_gates(sidecars), "Gates"))
     for artefact in artefacts:
         console.print(f"Wrote {artefact.path} ({artefact.sidecar.model.bytes:,} bytes)")
