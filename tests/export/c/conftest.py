@@ -12,6 +12,7 @@ import pytest
 from distill.unet import UNet, UNetConfig, preset
 from export.calibration import calibrate
 from export.lowering import lower
+from export.precision import wide_everywhere
 from export.quantization import quantize_graph
 from export.tflite import write_float, write_quantized
 from runtime.stft import StftContract
@@ -21,7 +22,8 @@ FileOf = Callable[[UNetConfig, str], bytes]
 
 @pytest.fixture(scope="session")
 def file_of(make_network: Callable[..., UNet], signals: list[npt.NDArray[np.float32]]) -> FileOf:
-    """A randomised network as TFLite, ``"int8"``, ``"int16"`` (activations) or ``"float32"``."""
+    """A randomised network as TFLite, ``"int8"``, ``"int16"`` (activations), ``"mixed"`` (some of
+    them) or ``"float32"``."""
 
     @cache
     def written(config: UNetConfig, dtype: str) -> bytes:
@@ -29,8 +31,12 @@ def file_of(make_network: Callable[..., UNet], signals: list[npt.NDArray[np.floa
         if dtype == "float32":
             return write_float(graph)
         calibration = calibrate(graph, StftContract(bins=config.bins), signals)
-        names = {operator.output.name for operator in graph.operators}
-        wide = names if dtype == "int16" else ()
+        chosen = {
+            "int8": (),
+            "int16": wide_everywhere(graph),
+            "mixed": [operator.output.name for operator in graph.operators[::3]],
+        }
+        wide = chosen[dtype]
         return write_quantized(quantize_graph(graph, calibration, wide))
 
     return written

@@ -173,7 +173,7 @@ def _copies(
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(problems(), st.sampled_from([1, 4, 8]))
 def test_no_byte_is_overwritten_while_it_is_needed(problem: Problem, alignment: int) -> None:
     planned = plan(problem, alignment)
