@@ -1,7 +1,8 @@
 """A step graph with fewer operators that computes the same.
 
 Affine 1×1 depthwise convolutions (batch norms) fold into the convolution before them, ReLU becomes
-part of a convolution, and what no output needs is left out.
+part of a convolution, a convolution that is only read in parts becomes one for each part, and what
+no output needs is left out.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from export.step_graph import (
     Conv2d,
     Operator,
     Reshape,
+    Slice,
     StepGraph,
     Transpose,
     TransposeConv2d,
@@ -33,6 +35,7 @@ def simplified(graph: StepGraph) -> StepGraph:
     kept = {tensor.name for tensor in graph.outputs}
     operators = _folded(operators, kept)
     operators = _fused(operators, kept)
+    operators = _apart(operators, kept)
     names = {operator.output.name for operator in operators} | {t.name for t in graph.inputs}
     return replace(graph, operators=tuple(operators), bounded=graph.bounded & names)
 
@@ -133,3 +136,48 @@ def _chain(
             return None
         name = operator.input.name
     return None
+
+
+def _apart(operators: Sequence[Operator], kept: set[str]) -> list[Operator]:
+    """Gates computed by one product and cut apart: each gets a product, and a scale, of its own."""
+    made = {operator.output.name: operator for operator in operators}
+    whole: dict[str, list[Slice]] = {}
+    for operator in operators:
+        for source in sources(operator):
+            conv = made.get(source.name)
+            if isinstance(conv, Conv2d) and conv.groups == 1 and source.name not in kept:
+                parts = whole.setdefault(source.name, [])
+                if isinstance(operator, Slice) and _of_channels(operator):
+                    parts.append(operator)
+                else:
+                    kept = kept | {source.name}
+    split = {
+        name
+        for name, parts in whole.items()
+        if name not in kept
+        and sum(part.output.shape[3] for part in parts) <= made[name].output.shape[3]
+    }
+    result: list[Operator] = []
+    for operator in operators:
+        if operator.output.name in split:
+            continue
+        if isinstance(operator, Slice) and operator.input.name in split:
+            conv = made[operator.input.name]
+            assert isinstance(conv, Conv2d)
+            rows = slice(operator.begin[3], operator.end[3])
+            result.append(
+                replace(
+                    conv, output=operator.output, weight=conv.weight[rows], bias=conv.bias[rows]
+                )
+            )
+        else:
+            result.append(operator)
+    return result
+
+
+def _of_channels(part: Slice) -> bool:
+    return (
+        part.begin[:3] == (0, 0, 0)
+        and part.strides == (1, 1, 1, 1)
+        and part.output.shape[:3] == part.input.shape[:3]
+    )

@@ -133,8 +133,14 @@ def _transposed(
         total = max((size - 1) * step + kernel.shape[1 + axis] - wanted[axis], 0)
         same &= -(-wanted[axis] // step) == size and total // 2 == cut[axis]
     padding: Padding = "same" if same else "valid"
-    extent = wanted if same else (wanted[0] + cut[0], wanted[1] + cut[1])
-    moved = not same and any(cut)
+    whole = [
+        (size - 1) * step + length
+        for size, step, length in zip(image.shape[1:3], stride, kernel.shape[1:3], strict=True)
+    ]
+    extent = wanted
+    if not same:  # what is cut at the end must be there before
+        extent = (max(whole[0], wanted[0] + cut[0]), max(whole[1], wanted[1] + cut[1]))
+    moved = extent != wanted
     name = builder.name("whole" if moved else "")
     output = builder.add(
         TransposeConv2d(
