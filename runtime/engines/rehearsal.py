@@ -9,6 +9,7 @@ half a second; so every model is rehearsed, whoever made its sidecar.
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import json
 import os
@@ -94,7 +95,8 @@ def _verdict(engine: str, answer: bytes | None, status: int) -> str:
     if not answer:
         if -status in (signal.SIGXCPU, signal.SIGKILL):
             return f"keeps the engine {engine} busy for more than {CPU_SECONDS} s"
-        return f"makes the engine {engine} crash (signal {-status})"
+        end = f"crash (signal {-status})" if status < 0 else "end the process"
+        return f"makes the engine {engine} {end}"
     record: dict[str, Any] = json.loads(answer)
     if "refused" in record:
         return f"does not run in the engine {engine}: {record['refused']}"
@@ -110,6 +112,7 @@ def _be_the_child(engine: str, model: bytes, receiving: int, sending: int) -> No
     """Everything the child does; it never returns into its copy of the caller."""
     try:
         os.close(receiving)
+        faulthandler.disable()  # a crash is told by the parent
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         silent = os.open(os.devnull, os.O_RDWR)

@@ -1,0 +1,30 @@
+"""The child process that gives one model to the commands: ``python -m tests.hostile.commands
+MODEL NOISY``. Status and stderr of each, and peak memory, are a line of JSON on stdout."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+
+import sordino
+from tests.hostile.keeper import peak
+
+
+def main(model: str, noisy: str) -> None:
+    outcomes = {}
+    for name, arguments in {
+        "denoise": [noisy, "clean.wav", "--model", model],
+        "profile": [model, "--seconds", "0.05"],
+        "verify": [model],
+    }.items():
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+            status = sordino.main([name, *arguments])
+        outcomes[name] = [status, said.getvalue()]
+    sys.stdout.write(json.dumps({"outcomes": outcomes, "peak": peak()}) + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
