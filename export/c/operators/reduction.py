@@ -73,12 +73,13 @@ def _axes(model: CModel, operator: COperator, source: CTensor, target: CTensor) 
 
 def _walk(
     model: CModel, operator: COperator, source: CTensor, axes: Sequence[int]
-) -> tuple[int, ...]:
+) -> tuple[tuple[int, ...], ...]:
     """Some axes of a tensor as the struct ``sordino_broadcast``."""
     steps = steps_of(source.shape)
-    sizes = [source.shape[axis] for axis in axes]
-    walked = joined_axes(sizes, [steps[axis] for axis in axes])
+    lengths = [source.shape[axis] for axis in axes]
+    walked = joined_axes(lengths, [steps[axis] for axis in axes])
     if len(walked) > AXES:
         raise model.refusal(operator, f"a mean over {len(walked)} axes has no kernel")
     walked = [(1, (0,))] * (AXES - len(walked)) + walked
-    return (*(size for size, _ in walked), *(step[0] for _, step in walked), *([0] * AXES))
+    sizes, firsts = zip(*((size, step[0]) for size, step in walked), strict=True)
+    return sizes, firsts, (0,) * AXES

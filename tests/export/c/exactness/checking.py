@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from export.c.operators.table import lower
 from tests.export.c.exactness.drawing import Drawer
 from tests.export.c.exactness.files import Array, Case, model_of
 from tests.export.c.exactness.library import KernelLibrary, Memory
-from tests.export.c.exactness.oracles import tflm
+from tests.export.c.exactness.oracles import tflm_rounds
 
 Generator = Callable[[Drawer, str], Case]
 BATCH = 100  # cases in one file
@@ -58,54 +58,58 @@ class Outcome:
 
 
 def compare(
-    generator: Generator,
-    dtype: str,
-    libraries: Sequence[KernelLibrary],
-    count: int,
-    seed: int = 0,
-    first: int = 0,
+    generator: Generator, dtype: str, libraries: Sequence[KernelLibrary], count: int, seed: int = 0
 ) -> Outcome:
-    """Run cases ``first … first + count − 1`` of a generator; the same seed, the same cases."""
+    """Run ``count`` cases of a generator, two with the same parameters and other inputs each time.
+
+    The second of the two writes its output in place of an input, where the kernel may.
+    The same seed gives the same cases.
+    """
     failures: list[Failure] = []
-    values = 0
-    for start in range(first, first + count, BATCH):
-        numbers = range(start, min(start + BATCH, first + count))
-        cases = [generator(Drawer((seed, number)), dtype) for number in numbers]
-        expected = tflm(cases)
+    values, pairs = 0, -(-count // 2)
+    for start in range(0, pairs, BATCH):
+        numbers = range(start, min(start + BATCH, pairs))
+        drawers = [Drawer((seed, number)) for number in numbers]
+        cases = [generator(drawer, dtype) for drawer in drawers]
+        again = [
+            replace(case, feeds=drawer.feeds(*case.inputs))
+            for drawer, case in zip(drawers, cases, strict=True)
+        ]
+        expected = zip(*tflm_rounds([cases, again]), strict=True)
         model = model_of(cases)
-        for number, case, operator, wanted in zip(
-            numbers, cases, model.operators, expected, strict=True
+        for number, both, wanted in zip(
+            numbers, zip(cases, again, strict=True), expected, strict=True
         ):
-            values += sum(array.size for array in wanted)
-            reason = _difference(model, operator, case, wanted, libraries)
-            if reason is not None:
-                failures.append(Failure(case, (seed, number), reason))
-    return Outcome(count, values, tuple(failures))
+            values += sum(array.size for arrays in wanted for array in arrays)
+            failed = _difference(model, number - start, both, wanted, libraries)
+            if failed is not None:
+                failures.append(Failure(failed[0], (seed, number), failed[1]))
+    return Outcome(2 * pairs, values, tuple(failures))
 
 
 def _difference(
     model: CModel,
-    operator: COperator,
-    case: Case,
-    wanted: Sequence[Array],
+    index: int,
+    both: tuple[Case, Case],
+    wanted: tuple[Sequence[Array], Sequence[Array]],
     libraries: Sequence[KernelLibrary],
-) -> str | None:
+) -> tuple[Case, str] | None:
+    """The case that fails, if one does, and how."""
+    operator, case = model.operators[index], both[0]
     try:
         lowered = lower(model, operator)
-        for library in libraries:
-            if not library.differs(lowered):
-                continue
-            for shared in (None, *_shared(lowered)):
+        runs = [(0, None), *((1, shared) for shared in _shared(lowered) or (None,))]
+        for library in (library for library in libraries if library.differs(lowered)):
+            for turn, shared in runs:
+                case = both[turn]
                 found = outputs_of(model, operator, case, library, lowered, shared)
-                for given, right in zip(found, wanted, strict=True):
+                for given, right in zip(found, wanted[turn], strict=True):
                     reason = _unequal(given, right)
                     if reason is not None:
                         place = "" if shared is None else f"in place of input {shared}: "
-                        return f"{library.flavour}: {place}{reason}"
-    except Refused as refused:
-        return str(refused)
-    except AssertionError as wrong:
-        return str(wrong)
+                        return case, f"{library.flavour}: {place}{reason}"
+    except (Refused, AssertionError) as wrong:
+        return case, str(wrong)
     return None
 
 

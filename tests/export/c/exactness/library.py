@@ -10,8 +10,9 @@ from __future__ import annotations
 import ctypes
 import functools
 import re
+import struct
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ FLAVOURS = {
     "dsp": ["-D__ARM_FEATURE_DSP=1", "-D__ARM_FEATURE_SAT=1", f"-I{EMULATED}"],
 }
 GUARD = 64  # bytes of a pattern on both sides of whatever a kernel may write
-PATTERN = 0x5A
+PATTERN = b"\x5a"
 
 _TYPES: dict[str, Any] = {
     "int8_t": ctypes.c_int8,
@@ -62,6 +63,14 @@ class Kernel:
     pointers: int  # after the parameters
 
 
+@dataclass(frozen=True)
+class Layout:
+    """A parameter struct: its fields' names, and how their numbers become bytes."""
+
+    names: list[str]
+    packer: struct.Struct
+
+
 class KernelLibrary:
     """All kernels of a folder of headers, in one flavour of :data:`FLAVOURS`."""
 
@@ -74,41 +83,31 @@ class KernelLibrary:
         optimise: str = "-O0",
         extra: Sequence[str] = (),
     ) -> None:
-        self.flavour, self._kernels = flavour, kernels
+        self.flavour, self._folder = flavour, kernels
         source = built / f"kernels_{flavour}.c"
         names = sorted(headers or (path.name for path in kernels.glob("*.h")))
         includes = "".join(f'#include "{name}"\n' for name in names)
         source.write_text(includes, encoding="utf-8")
         compiler = ["cc", *WARNINGS, *FLAVOURS[flavour], *extra, f"-I{kernels}"]
         text = " ".join(_run([*compiler, "-E", "-P", str(source)]).split())
-        self._structs: dict[str, type[ctypes.Structure]] = {}
-        for body, name in _STRUCT.findall(text):
-            self._structs[name] = _structure(name, body, self._structs)
-        self.kernels = {
+        self._layouts = _layouts(text)
+        self._kernels = {
             name: Kernel(params, arguments.count("*"))
             for name, params, arguments in _KERNEL.findall(text)
             if all("*" in argument for argument in arguments.split(","))
         }
-        source.write_text(includes + self._wrappers(), encoding="utf-8")
+        source.write_text(includes + _wrappers(self._kernels), encoding="utf-8")
         target = source.with_suffix(".so")
         _run([*compiler, optimise, "-shared", "-fPIC", "-o", str(target), str(source)])
-        self._library = ctypes.CDLL(str(target))
-
-    def _wrappers(self) -> str:
-        """One exported function per kernel: parameters, then an array of pointers."""
-        lines = []
-        for name, kernel in self.kernels.items():
-            passed = "".join(f", t[{index}]" for index in range(kernel.pointers))
-            lines.append(f"void call_{name}(const void *p, void **t);")
-            lines.append(f"void call_{name}(const void *p, void **t) {{ {name}(p{passed}); }}")
-        return "\n".join(lines) + "\n"
+        library = ctypes.CDLL(str(target))
+        self._functions = {name: library[f"call_{name}"] for name in self._kernels}
 
     def differs(self, lowered: Lowered) -> bool:
         """Whether a kernel is another one in this flavour than in plain C."""
         steps = lowered if isinstance(lowered, tuple) else (lowered,)
         headers = [step.header for step in steps if isinstance(step, Call)]
         return self.flavour == "plain" or any(
-            re.search(f"SORDINO_(NO_)?{self.flavour.upper()}", text_of(self._kernels, header))
+            re.search(f"SORDINO_(NO_)?{self.flavour.upper()}", text_of(self._folder, header))
             for header in headers
         )
 
@@ -126,48 +125,46 @@ class KernelLibrary:
             place.check()
 
     def call(self, call: Call, memory: dict[int, Memory]) -> None:
-        if call.kernel not in self.kernels:
-            raise AssertionError(f"no header has {call.kernel}")
-        kernel = self.kernels[call.kernel]
-        if kernel.params != call.params.ctype:
-            raise AssertionError(f"{call.kernel} takes {kernel.params}, not {call.params.ctype}")
-        kept: list[Array] = []
-        params = self._pack(call.params, kept)
+        kernel = self._kernel(call)
+        kept, params = self._packed(call.params)
         places = [memory[index] for index in (*call.inputs, *call.outputs)]
         if call.scratch:
             places.append(Memory(call.scratch, 16))
         if len(places) != kernel.pointers:
             raise AssertionError(f"{call.kernel} takes {kernel.pointers} pointers")
         pointers = (ctypes.c_void_p * len(places))(*(place.address for place in places))
-        getattr(self._library, f"call_{call.kernel}")(ctypes.byref(params), pointers)
+        self._functions[call.kernel](params, pointers)
         if call.scratch:
             places[-1].check()
+        for place in kept:
+            place.check()
 
-    def _pack(self, params: Params, kept: list[Array]) -> ctypes.Structure:
-        packed = self._structs[params.ctype]()
-        names = []
-        for path, value in params.fields:
-            *outer, name = path.split(".")  # a field of a structure inside: "inside.start"
-            inner: Any = packed
-            for part in outer:
-                inner = getattr(inner, part)
+    def _kernel(self, call: Call) -> Kernel:
+        kernel = self._kernels.get(call.kernel)
+        if kernel is None:
+            raise AssertionError(f"no header has {call.kernel}")
+        if kernel.params != call.params.ctype:
+            raise AssertionError(f"{call.kernel} takes {kernel.params}, not {call.params.ctype}")
+        return kernel
+
+    def _packed(self, params: Params) -> tuple[list[Memory], bytes]:
+        """The struct's bytes, and the tables that it points to."""
+        layout = self._layouts[params.ctype]
+        names = list(dict.fromkeys(path.split(".")[0] for path, _ in params.fields))
+        if names != layout.names:
+            raise AssertionError(f"{params.ctype} declares {layout.names}, not {names}")
+        kept: list[Memory] = []
+        numbers: list[int | float] = []
+        for _, value in params.fields:
             if isinstance(value, Table):
-                place = Memory(value.values.nbytes, 16, value.values)
-                kept.append(place.whole)
-                setattr(inner, name, place.address)
-            elif isinstance(value, tuple):
-                kind = dict(type(inner)._fields_)[name]
-                setattr(inner, name, _filled(kind, list(_flat(value))))
+                kept.append(Memory(value.values.nbytes, 16, value.values))
+                numbers.append(kept[-1].address)
             else:
-                setattr(inner, name, value)
-                if isinstance(value, int) and getattr(inner, name) != value:
-                    raise AssertionError(f"{params.ctype}.{path} does not hold {value}")
-            if path.split(".")[0] not in names:
-                names.append(path.split(".")[0])
-        declared = [field[0] for field in packed._fields_]
-        if names != declared:
-            raise AssertionError(f"{params.ctype} declares {declared}, not {names}")
-        return packed
+                numbers.extend(_flat(value) if isinstance(value, tuple) else (value,))
+        try:
+            return kept, layout.packer.pack(*numbers)
+        except struct.error as error:
+            raise AssertionError(f"{params.ctype} does not hold {params.fields}") from error
 
 
 @functools.cache
@@ -182,31 +179,33 @@ class Memory:
     """Bytes between two guards, at an address that is a multiple of ``alignment`` and no more."""
 
     def __init__(self, size: int, alignment: int, content: Array | None = None) -> None:
-        self.whole = np.full(size + 2 * GUARD + 32, PATTERN, np.uint8)
-        start = GUARD + (-(self.whole.ctypes.data + GUARD)) % 16
-        start += alignment % 16
-        self.bytes = self.whole[start : start + size]
-        self._start = start
+        self._whole = bytearray(PATTERN * (size + 2 * GUARD + 32))
+        address = ctypes.addressof(ctypes.c_char.from_buffer(self._whole))
+        self._start = GUARD + (-address - GUARD) % 16 + alignment % 16
+        self._end = self._start + size
+        self.address = address + self._start
         if content is not None:
-            self.bytes[:] = np.frombuffer(np.ascontiguousarray(content).tobytes(), np.uint8)
+            self.write(0, content.tobytes())
 
-    @property
-    def address(self) -> int:
-        return int(self.bytes.ctypes.data)
+    def read(self, offset: int, size: int) -> bytes:
+        return bytes(self._whole[self._start + offset :][:size])
+
+    def write(self, offset: int, content: bytes) -> None:
+        self._whole[self._start + offset : self._start + offset + len(content)] = content
 
     def view(self, dtype: str, shape: tuple[int, ...]) -> Array:
-        return np.frombuffer(self.bytes.tobytes(), dtype).reshape(shape)
+        return np.frombuffer(self._whole[self._start : self._end], dtype).reshape(shape)
 
     def check(self) -> None:
-        before, after = self.whole[: self._start], self.whole[self._start + self.bytes.size :]
-        if not ((before == PATTERN).all() and (after == PATTERN).all()):
+        before, after = self._whole[: self._start], self._whole[self._end :]
+        if before.count(PATTERN) != len(before) or after.count(PATTERN) != len(after):
             raise AssertionError("a kernel wrote outside of its output")
 
 
 def _copy(copies: Copies, memory: dict[int, Memory]) -> None:
     for copy in copies.copies:
-        source = memory[copy.source].bytes[copy.source_offset :][: copy.size]
-        memory[copy.destination].bytes[copy.destination_offset :][: copy.size] = source
+        moved = memory[copy.source].read(copy.source_offset, copy.size)
+        memory[copy.destination].write(copy.destination_offset, moved)
 
 
 def _run(command: Sequence[str]) -> str:
@@ -223,13 +222,38 @@ def _flat(value: Any) -> Iterator[Any]:
         yield from _flat(item) if isinstance(item, tuple) else (item,)
 
 
-def _filled(kind: Any, values: list[Any]) -> Any:
-    """An array or structure made from as many of ``values``, in order, as it takes."""
+def _wrappers(kernels: Mapping[str, Kernel]) -> str:
+    """One exported function per kernel: parameters, then an array of pointers."""
+    lines = []
+    for name, kernel in kernels.items():
+        passed = "".join(f", t[{index}]" for index in range(kernel.pointers))
+        lines.append(f"void call_{name}(const void *p, void **t);")
+        lines.append(f"void call_{name}(const void *p, void **t) {{ {name}(p{passed}); }}")
+    return "\n".join(lines) + "\n"
+
+
+def _layouts(text: str) -> dict[str, Layout]:
+    """The layouts of all parameter structs in preprocessed headers."""
+    structures: dict[str, type[ctypes.Structure]] = {}
+    for body, name in _STRUCT.findall(text):
+        structures[name] = _structure(name, body, structures)
+    return {name: _layout(kind) for name, kind in structures.items()}
+
+
+def _leaves(kind: Any) -> str:
+    """The numbers and pointers of a C type, in order, as :mod:`struct` names them."""
     if issubclass(kind, ctypes.Array):
-        return kind(*(_filled(kind._type_, values) for _ in range(kind._length_)))
+        return _leaves(kind._type_) * int(kind._length_)
     if issubclass(kind, ctypes.Structure):
-        return kind(*(_filled(field[1], values) for field in kind._fields_))
-    return values.pop(0)
+        return "".join(_leaves(field[1]) for field in kind._fields_)
+    return str(kind._type_)
+
+
+def _layout(kind: type[ctypes.Structure]) -> Layout:
+    packer = struct.Struct("@" + _leaves(kind))
+    if packer.size > ctypes.sizeof(kind):
+        raise AssertionError(f"the structures inside {kind.__name__} are aligned in another way")
+    return Layout([field[0] for field in kind._fields_], packer)
 
 
 def _structure(

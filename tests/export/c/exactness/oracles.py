@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,12 @@ SPARE_ARENA = 1 << 20
 
 def tflm(cases: Sequence[Case]) -> list[tuple[Array, ...]]:
     """The outputs of each case in TFLM's interpreter."""
-    runtime = _tflm()
+    return tflm_rounds([cases])[0]
+
+
+def tflm_rounds(rounds: Sequence[Sequence[Case]]) -> list[list[tuple[Array, ...]]]:
+    """The same for cases that differ from round to round in nothing but what they are fed."""
+    runtime, cases = _tflm(), rounds[0]
     content = file_of(cases)
     values = sum(
         int(np.prod(value.shape)) * 8
@@ -27,14 +33,15 @@ def tflm(cases: Sequence[Case]) -> list[tuple[Array, ...]]:
     )
     arena = SPARE_ARENA + 2 * len(content) + 4 * values
     interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena)
-    for index, feed in enumerate(feed for case in cases for feed in case.feeds):
-        interpreter.set_input(feed, index)
-    interpreter.invoke()
-    results, index = [], 0
-    for case in cases:
-        outputs = [interpreter.get_output(index + k) for k in range(len(case.outputs))]
-        index += len(outputs)
-        results.append(tuple(outputs))
+    results = []
+    for fed in rounds:
+        for index, feed in enumerate(feed for case in fed for feed in case.feeds):
+            interpreter.set_input(feed, index)
+        interpreter.invoke()
+        indices = itertools.count()
+        results.append(
+            [tuple(interpreter.get_output(next(indices)) for _ in case.outputs) for case in cases]
+        )
     return results
 
 
