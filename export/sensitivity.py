@@ -47,8 +47,12 @@ class Sensitivity:
         return self.weights + sum(heard)
 
     def share(self, unit: int) -> float:
-        """Noise of all links from or to a unit, over that of all links and the weights."""
-        own = sum(link.noise for link in self.links if unit in (link.source, link.reader))
+        """A unit's part of the noise of all links and the weights; two units share a link."""
+        own = sum(
+            link.noise * (0.5 if link.reader not in (link.source, OUTPUT) else 1.0)
+            for link in self.links
+            if unit in (link.source, link.reader)
+        )
         return own / max(self.weights + sum(link.noise for link in self.links), 1e-30)
 
     @staticmethod

@@ -53,9 +53,10 @@ def test_noise_of_the_links_adds_up_to_that_of_int8(
     assert any(link.reader == OUTPUT for link in found.links)
     none, every = [False] * len(parts), [True] * len(parts)
     assert found.noise(every) == found.weights > 0.0
-    assert found.noise(none) == pytest.approx(
-        found.weights + sum(link.noise for link in found.links)
-    )
+    total = found.weights + sum(link.noise for link in found.links)
+    assert found.noise(none) == pytest.approx(total)
+    shares = sum(found.share(index) for index in range(len(parts)))
+    assert shares == pytest.approx(1.0 - found.weights / total)
 
 
 def _unit(name: str, cost: int) -> Unit:
