@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -19,6 +19,7 @@ _KEYWORDS = frozenset(
     )
 )
 _LINE = 100  # columns
+_PIECE = 4096  # values
 LONGEST_NAME = 40
 
 
@@ -67,10 +68,11 @@ def table_text(name: str, table: Table) -> str:
     return "\n".join([head, *_wrapped(values), "};"])
 
 
-def _constants(table: Table) -> list[str]:
-    if table.ctype == "float":
-        return [real(float(value)) for value in table.values]
-    return [integer(int(value)) for value in table.values.tolist()]
+def _constants(table: Table) -> Iterator[str]:
+    """In pieces: as strings, a large table would need far more memory than it has bytes."""
+    for start in range(0, table.values.size, _PIECE):
+        piece = table.values[start : start + _PIECE].tolist()
+        yield from map(real if table.ctype == "float" else integer, piece)
 
 
 def _wrapped(values: Iterable[str]) -> list[str]:

@@ -11,7 +11,9 @@ from export.c.operators.table import lower
 from export.c.problem import Buffer, Problem, Role, Step
 
 IO_TYPES = ("int8", "int16", "float32")
-LARGEST_SUM = 1 << 28  # bytes of all activations, none sharing memory
+MOST_ACTIVATIONS = 1 << 28  # bytes, none sharing memory
+MOST_CONSTANTS = 1 << 24  # bytes; their text is some four times as long
+MOST_OPERATORS = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,7 @@ class Program:
 
 def program_of(model: CModel) -> Program:
     """Lower every operator that an output depends on. Raises Refused."""
+    _check_size(model)
     _check_ports(model)
     building = _Building(model)
     for operator in _needed(model):
@@ -60,12 +63,21 @@ def _check_ports(model: CModel) -> None:
             )
         if len(tensor.scales) > 1:
             raise Refused(f"The model's tensor {tensor.name!r} has several scales.", hint="")
+
+
+def _check_size(model: CModel) -> None:
     activations = sum(tensor.nbytes for tensor in model.tensors if not tensor.constant)
-    if activations > LARGEST_SUM:
-        raise Refused(
-            f"Activations of {activations:,} bytes are too much for a microcontroller.",
-            hint="Export a smaller model.",
-        )
+    constants = sum(tensor.nbytes for tensor in model.tensors if tensor.constant)
+    for found, limit, what in (
+        (activations, MOST_ACTIVATIONS, "bytes of activations"),
+        (constants, MOST_CONSTANTS, "bytes of constants"),
+        (len(model.operators), MOST_OPERATORS, "operators"),
+    ):
+        if found > limit:
+            raise Refused(
+                f"The model has {found:,} {what}, and C is written for {limit:,} at most.",
+                hint="Plain C is for models that fit a microcontroller.",
+            )
 
 
 def _needed(model: CModel) -> list[COperator]:

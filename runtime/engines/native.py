@@ -20,7 +20,7 @@ from targets.errors import InputError
 
 COMPILERS = ("cc", "gcc", "clang")
 # Without fused multiply-add floats round as on a core that has none.
-FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-fPIC", "-shared")
+FLAGS = ("-std=c99", "-O3", "-ffp-contract=off", "-fPIC", "-shared")
 STRICT = ("-Werror=incompatible-pointer-types", "-Werror=implicit-function-declaration")
 COMPILE_SECONDS = 300.0
 _SOURCE = re.compile(r"[A-Za-z_]\w*\.[ch]")

@@ -212,6 +212,16 @@ def test_states_that_do_not_fit_are_refused(states: dict[str, str]) -> None:
         read(graph.file())
 
 
+def test_models_beyond_any_microcontroller_are_refused() -> None:
+    graph = Graph(inputs=("a",), outputs=("y",))
+    graph.tensor("c", values=np.zeros((5 << 20,), np.float32))
+    graph.tensor("a", (5 << 20,))
+    graph.tensor("y", (5 << 20,))
+    graph.add("a", "c", "y")
+    with pytest.raises(Refused, match=r"20,971,520 bytes of constants"):
+        generate(graph.file())
+
+
 def test_integer_inputs_are_refused() -> None:
     graph = Graph(inputs=("a",), outputs=("y",))
     graph.reshape("a", "y")
