@@ -37,10 +37,9 @@ def header_text(names: Names, memory: int, constants: int, macs: int) -> str:
  *   {name}_step(&net, ...);   for every frame
  *   {name}_reset(&net);       before another signal: all states as after init
  *
- * A step allocates nothing, takes the same path for every input and keeps all it remembers in
- * its {name}_t, so any number of them may run at once, each from one thread. Inputs are only
- * read. Outputs are written to as working memory too: what they held is lost, and they must
- * overlap neither each other nor the inputs.
+ * A step allocates nothing and keeps all it remembers in its {name}_t, so any number of them may
+ * run at once, each from one thread. Inputs are only read. Outputs are working memory as well:
+ * what they held is lost, and they must overlap neither each other nor the inputs.
  *
  * Quantized values: real = (stored - ZERO_POINT) * SCALE.
  */
