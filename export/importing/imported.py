@@ -159,15 +159,33 @@ def _named(
 
 def _checked(outputs: Sequence[object], layouts: Sequence[StateLayout], bins: int) -> list[Value]:
     """The outputs of a step, all computed and of the right shapes."""
+    names = ["mask", *(f"state {layout.name!r}" for layout in layouts)]
+    if len(outputs) != len(names):
+        raise InputError(
+            f"The step returns {len(outputs)} tensors for a mask and {len(layouts)} states.",
+            hint="It should return the mask and every state, in order, in one flat tuple.",
+        )
     values = []
-    names = ["the mask", *(f"the state {layout.name!r}" for layout in layouts)]
     for name, output in zip(names, outputs, strict=True):
         if not isinstance(output, Value):
             raise InputError(
-                f"The step returns {name} without computing it from features and states.",
+                f"The step returns the {name} without computing it from features and states.",
                 hint="A constant needs no place among the outputs: leave it out.",
             )
         values.append(output)
+    mask, *after = values
+    if (*mask.wide[:1], *mask.wide[2:]) != (1, 1, bins):
+        raise InputError(
+            f"The step returns a mask {list(mask.wide)} for {bins} bins.",
+            hint=f"It should be [1, 2, 1, {bins}], or [1, 1, 1, {bins}] for a real mask.",
+        )
+    for layout, value in zip(layouts, after, strict=True):
+        if value.wide != layout.shape:
+            raise InputError(
+                f"The state {layout.name!r} is {list(layout.shape)} before a step and "
+                f"{list(value.wide)} after it.",
+                hint="A state keeps its shape: cut a history to its length.",
+            )
     return values
 
 

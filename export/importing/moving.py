@@ -83,6 +83,24 @@ def t(builder: Builder, source: Value) -> Value:
     return source.permuted(list(range(len(source.wide)))[::-1])
 
 
+def matrix_transpose(builder: Builder, source: Value) -> Value:
+    return transpose(builder, source, -2, -1)
+
+
+def movedim(
+    builder: Builder, source: Value, origin: int | Sequence[int], destination: int | Sequence[int]
+) -> Value:
+    rank = len(source.wide)
+    taken = [axis % rank for axis in _several(origin)]
+    placed = dict(zip((axis % rank for axis in _several(destination)), taken, strict=True))
+    others = iter(axis for axis in range(rank) if axis not in taken)
+    return source.permuted([placed[k] if k in placed else next(others) for k in range(rank)])
+
+
+def _several(axes: int | Sequence[int]) -> Sequence[int]:
+    return [axes] if isinstance(axes, int) else axes
+
+
 def unsqueeze(builder: Builder, source: Value, dim: int) -> Value:
     return source.unsqueezed(dim % (len(source.wide) + 1))
 
@@ -244,7 +262,13 @@ def _padded(builder: Builder, source: Value, axis: int, before: int, after: int)
 
 
 def same(builder: Builder, source: Value, *_: object, **__: object) -> Value:
-    """What changes no value: copies, casts to float32, dropout in evaluation."""
+    """What changes no value: copies and casts to float32."""
+    return source
+
+
+def dropout(builder: Builder, source: Value, p: float, train: bool) -> Value:
+    if train and p > 0.0:
+        raise Unfit("it is random", "Switch it off in evaluation mode, as nn.Dropout does.")
     return source
 
 

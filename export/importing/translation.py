@@ -41,6 +41,8 @@ _VIEWS = (
 # They look at the shape of what they are given, not at its values.
 _SHAPED = ("zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full")
 
+_RANDOM = ("it is random", "A device computes the same thing twice: use fixed numbers.")
+
 
 @dataclass
 class Translation:
@@ -89,6 +91,8 @@ class Translation:
             arguments[0] = torch.zeros(arguments[0].wide)
         if not _any_computed((arguments, named)):
             assert callable(node.target)
+            if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+                raise uncovered(name, place_of(node), *_RANDOM)
             with torch.no_grad():
                 return node.target(*arguments, **named)
         place = place_of(node)
