@@ -7,7 +7,10 @@
 
 #if SORDINO_DSP
 
-static inline uint32_t sordino_conv_word(const void *from)
+/* Keeps the loads of one step behind those of the step before it, where registers are short. */
+#define SORDINO_CONV_FENCE __asm__ volatile("" : : : "memory")
+
+SORDINO_CONV_INLINE uint32_t sordino_conv_word(const void *from)
 {
     uint32_t word;
     memcpy(&word, from, 4);
@@ -15,13 +18,13 @@ static inline uint32_t sordino_conv_word(const void *from)
 }
 
 /* Of four int8, values 0 and 2 as a pair of int16. */
-static inline int16x2_t sordino_conv_even(uint32_t word)
+SORDINO_CONV_INLINE int16x2_t sordino_conv_even(uint32_t word)
 {
     return __sxtb16((int8x4_t)word);
 }
 
 /* Values 1 and 3. Compilers do not merge the rotation into the instruction that has one. */
-static inline int16x2_t sordino_conv_odd(uint32_t word)
+SORDINO_CONV_INLINE int16x2_t sordino_conv_odd(uint32_t word)
 {
 #if defined(__arm__)
     int16x2_t pair;
@@ -33,7 +36,7 @@ static inline int16x2_t sordino_conv_odd(uint32_t word)
 }
 
 /* Four weights times four values as pairs. */
-static inline int32_t sordino_conv_four(const int8_t *weights, int16x2_t even, int16x2_t odd,
+SORDINO_CONV_INLINE int32_t sordino_conv_four(const int8_t *weights, int16x2_t even, int16x2_t odd,
                                         int32_t sum)
 {
     const uint32_t word = sordino_conv_word(weights);
@@ -71,19 +74,23 @@ static inline void sordino_conv_single_s8(const sordino_conv_windows *w,
     }
 }
 
-/* A window as int16: of each four values the two pairs, at every second place; zeros behind. */
-static inline void sordino_conv_widen_s8(int32_t length, const int8_t *window, int16x2_t *wide)
+/* Four values of a window as int16: the even ones as a pair in the lower word, then the odd. */
+static inline uint64_t sordino_conv_pairs(int16x2_t even, int16x2_t odd)
 {
-    for (; length >= 4; length -= 4, window += 4, wide += 4) {
+    return ((uint64_t)(uint32_t)odd << 32) | (uint32_t)even;
+}
+
+/* A window so, at every second place; zeros behind. */
+static inline void sordino_conv_widen_s8(int32_t length, const int8_t *window, uint64_t *wide)
+{
+    for (; length >= 4; length -= 4, window += 4, wide += 2) {
         const uint32_t word = sordino_conv_word(window);
-        wide[0] = sordino_conv_even(word);
-        wide[1] = sordino_conv_odd(word);
+        *wide = sordino_conv_pairs(sordino_conv_even(word), sordino_conv_odd(word));
     }
     if (length > 0) {
         uint32_t word = 0;
         memcpy(&word, window, (size_t)length);
-        wide[0] = sordino_conv_even(word);
-        wide[1] = sordino_conv_odd(word);
+        *wide = sordino_conv_pairs(sordino_conv_even(word), sordino_conv_odd(word));
     }
 }
 
@@ -92,26 +99,28 @@ typedef struct {
     int32_t a0, a1, b0, b1;
 } sordino_conv_sums;
 
-/* Four weights of each row times four values of each window, as pairs: a, then b. */
-static inline void sordino_conv_2x2x4(sordino_conv_sums *s, const int8_t *w0, const int8_t *w1,
-                                      const int16x2_t *x)
+/* Four weights of each row times four values of each window: x[0] of a, x[1] of b. */
+SORDINO_CONV_INLINE void sordino_conv_2x2x4(sordino_conv_sums *s, const int8_t *w0,
+                                            const int8_t *w1, const uint64_t *x)
 {
     const uint32_t v0 = sordino_conv_word(w0), v1 = sordino_conv_word(w1);
     const int16x2_t even0 = sordino_conv_even(v0), odd0 = sordino_conv_odd(v0);
     const int16x2_t even1 = sordino_conv_even(v1), odd1 = sordino_conv_odd(v1);
-    s->a0 = __smlad(even0, x[0], s->a0);
-    s->a1 = __smlad(even1, x[0], s->a1);
-    s->a0 = __smlad(odd0, x[1], s->a0);
-    s->a1 = __smlad(odd1, x[1], s->a1);
-    s->b0 = __smlad(even0, x[2], s->b0);
-    s->b1 = __smlad(even1, x[2], s->b1);
-    s->b0 = __smlad(odd0, x[3], s->b0);
-    s->b1 = __smlad(odd1, x[3], s->b1);
+    const int16x2_t even_a = (int16x2_t)(uint32_t)x[0], odd_a = (int16x2_t)(uint32_t)(x[0] >> 32);
+    const int16x2_t even_b = (int16x2_t)(uint32_t)x[1], odd_b = (int16x2_t)(uint32_t)(x[1] >> 32);
+    s->a0 = __smlad(even0, even_a, s->a0);
+    s->a0 = __smlad(odd0, odd_a, s->a0);
+    s->a1 = __smlad(even1, even_a, s->a1);
+    s->a1 = __smlad(odd1, odd_a, s->a1);
+    s->b0 = __smlad(even0, even_b, s->b0);
+    s->b0 = __smlad(odd0, odd_b, s->b0);
+    s->b1 = __smlad(even1, even_b, s->b1);
+    s->b1 = __smlad(odd1, odd_b, s->b1);
 }
 
 /* Two rows of ``pitch`` weights times the windows ``x``. */
-static inline sordino_conv_sums sordino_conv_2x2(const int8_t *w0, int32_t pitch,
-                                                 const int16x2_t *x, int32_t bias0, int32_t bias1)
+SORDINO_CONV_INLINE sordino_conv_sums sordino_conv_2x2(const int8_t *w0, int32_t pitch,
+                                                 const uint64_t *x, int32_t bias0, int32_t bias1)
 {
     const int8_t *w1 = w0 + pitch, *end = w1;
     sordino_conv_sums s = {bias0, bias1, bias0, bias1};
@@ -119,16 +128,17 @@ static inline sordino_conv_sums sordino_conv_2x2(const int8_t *w0, int32_t pitch
         sordino_conv_2x2x4(&s, w0, w1, x);
         w0 += 4;
         w1 += 4;
-        x += 4;
+        x += 2;
     }
-    for (; w0 != end; x += 8, w0 += 8, w1 += 8) {
+    for (; w0 != end; x += 4, w0 += 8, w1 += 8) {
         sordino_conv_2x2x4(&s, w0, w1, x);
-        sordino_conv_2x2x4(&s, w0 + 4, w1 + 4, x + 4);
+        SORDINO_CONV_FENCE;
+        sordino_conv_2x2x4(&s, w0 + 4, w1 + 4, x + 2);
     }
     return s;
 }
 
-static inline void sordino_conv_two_s8(const sordino_conv_windows *w,
+SORDINO_CONV_INLINE void sordino_conv_two_s8(const sordino_conv_windows *w,
                                        const sordino_conv_s8_params *p, int32_t group,
                                        const int8_t *a, const int8_t *b, int8_t *out_a,
                                        int8_t *out_b, void *wide)
@@ -136,9 +146,9 @@ static inline void sordino_conv_two_s8(const sordino_conv_windows *w,
     const int32_t pitch = p->pitch, filters = w->filters, row = group * sordino_conv_rows(w);
     const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + row;
     const int8_t *weights = p->weights + row * pitch;
-    int16x2_t *windows = (int16x2_t *)wide; /* of a and b, four values in turn */
+    uint64_t *windows = (uint64_t *)wide; /* of a and b, four values in turn */
     sordino_conv_widen_s8(w->length, a, windows);
-    sordino_conv_widen_s8(w->length, b, windows + 2);
+    sordino_conv_widen_s8(w->length, b, windows + 1);
     for (int32_t c = 0; c < filters; c += 2, channel += 2, weights += 2 * pitch) {
         const sordino_conv_sums s =
             sordino_conv_2x2(weights, pitch, windows, channel[0].bias, channel[1].bias);

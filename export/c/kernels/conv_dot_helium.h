@@ -7,18 +7,29 @@
 
 #if SORDINO_HELIUM
 
+/* 0, 1, 2, 3 times ``step`` records of channels, in bytes. */
+static inline uint32x4_t sordino_conv_offsets(uint32_t step)
+{
+    return vmulq_n_u32(vidupq_n_u32(0, 1), step * (uint32_t)sizeof(sordino_conv_channel));
+}
+
+SORDINO_CONV_INLINE int32x4_t sordino_conv_vector(int32_t s0, int32_t s1, int32_t s2, int32_t s3)
+{
+    const int32x4_t first = vdupq_n_s32(s0);
+    return vsetq_lane_s32(s3, vsetq_lane_s32(s2, vsetq_lane_s32(s1, first, 1), 2), 3);
+}
+
 /* Four sums to four outputs; ``channel`` has their records ``offsets`` bytes on. */
-static inline int32x4_t sordino_conv_outputs_s8(int32x4_t sums, const sordino_conv_s8_params *p,
+SORDINO_CONV_INLINE int32x4_t sordino_conv_outputs_s8(int32x4_t sums, const sordino_conv_s8_params *p,
                                                 const sordino_conv_channel *channel,
-                                                uint32x4_t offsets, mve_pred16_t some)
+                                                uint32x4_t offsets)
 {
     const int32_t *record = &channel->bias;
-    const int32x4_t bias = vldrwq_gather_offset_z_s32(record, offsets, some);
-    const int32x4_t multiplier = vldrwq_gather_offset_z_s32(record + 1, offsets, some);
-    const int32x4_t shift = vldrwq_gather_offset_z_s32(record + 2, offsets, some);
+    const int32x4_t shift = vldrwq_gather_offset_s32(record + 2, offsets);
     const int32x4_t right = vminq_s32(shift, vdupq_n_s32(0));
-    int32x4_t value = vshlq_s32(vaddq_s32(sums, bias), vmaxq_s32(shift, vdupq_n_s32(0)));
-    value = vqrdmulhq_s32(value, multiplier);
+    int32x4_t value = vaddq_s32(sums, vldrwq_gather_offset_s32(record, offsets));
+    value = vshlq_s32(value, vmaxq_s32(shift, vdupq_n_s32(0)));
+    value = vqrdmulhq_s32(value, vldrwq_gather_offset_s32(record + 1, offsets));
     /* vrshl rounds half up: a negative value that is shifted to the right starts one lower */
     value = vaddq_s32(value, vshrq_n_s32(vandq_s32(value, right), 31));
     value = vaddq_n_s32(vrshlq_s32(value, right), p->zero_point);
@@ -26,12 +37,7 @@ static inline int32x4_t sordino_conv_outputs_s8(int32x4_t sums, const sordino_co
     return vminq_s32(value, vdupq_n_s32(p->highest));
 }
 
-/* 0, 1, 2, 3 times ``step`` records of channels, in bytes. */
-static inline uint32x4_t sordino_conv_offsets(uint32_t step)
-{
-    return vmulq_n_u32(vidupq_n_u32(0, 1), step * (uint32_t)sizeof(sordino_conv_channel));
-}
-
+/* Weights are read in whole vectors: what is behind a row meets zeros of the window. */
 static inline void sordino_conv_single_s8(const sordino_conv_windows *w,
                                           const sordino_conv_s8_params *p, int32_t group,
                                           const int8_t *window, int8_t *out)
@@ -39,36 +45,42 @@ static inline void sordino_conv_single_s8(const sordino_conv_windows *w,
     const int32_t length = w->length, pitch = p->pitch, row = group * sordino_conv_rows(w);
     const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + row;
     const uint32x4_t offsets = sordino_conv_offsets(1);
-    const int8_t *w0 = p->weights + row * pitch;
-    for (int32_t left = w->filters; left > 0; left -= 4, channel += 4, out += 4, w0 += 4 * pitch) {
-        const int8_t *w1 = w0 + pitch, *w2 = w1 + pitch, *w3 = w2 + pitch;
-        int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0, k = 0;
-        for (; k + 16 <= length; k += 16) {
-            const int8x16_t x = vldrbq_s8(window + k);
-            s0 = vmladavaq_s8(s0, x, vldrbq_s8(w0 + k));
-            s1 = vmladavaq_s8(s1, x, vldrbq_s8(w1 + k));
-            s2 = vmladavaq_s8(s2, x, vldrbq_s8(w2 + k));
-            s3 = vmladavaq_s8(s3, x, vldrbq_s8(w3 + k));
+    const int8_t *weights = p->weights + row * pitch;
+    for (int32_t left = w->filters; left > 0; left -= 4, channel += 4, out += 4) {
+        const int8_t *x = window, *w0 = weights, *w1 = w0 + pitch, *w2 = w1 + pitch;
+        const int8_t *w3 = w2 + pitch;
+        int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+        weights = w3 + pitch;
+        for (int32_t n = length >> 4; n > 0; --n) {
+            const int8x16_t v = vldrbq_s8(x);
+            s0 = vmladavaq_s8(s0, v, vldrbq_s8(w0));
+            s1 = vmladavaq_s8(s1, v, vldrbq_s8(w1));
+            s2 = vmladavaq_s8(s2, v, vldrbq_s8(w2));
+            s3 = vmladavaq_s8(s3, v, vldrbq_s8(w3));
+            x += 16;
+            w0 += 16;
+            w1 += 16;
+            w2 += 16;
+            w3 += 16;
         }
-        if (k < length) {
-            const mve_pred16_t some = vctp8q((uint32_t)(length - k));
-            const int8x16_t x = vldrbq_z_s8(window + k, some);
-            s0 = vmladavaq_s8(s0, x, vldrbq_z_s8(w0 + k, some));
-            s1 = vmladavaq_s8(s1, x, vldrbq_z_s8(w1 + k, some));
-            s2 = vmladavaq_s8(s2, x, vldrbq_z_s8(w2 + k, some));
-            s3 = vmladavaq_s8(s3, x, vldrbq_z_s8(w3 + k, some));
+        if (length & 15) {
+            const int8x16_t v = vldrbq_z_s8(x, vctp8q((uint32_t)(length & 15)));
+            s0 = vmladavaq_s8(s0, v, vldrbq_s8(w0));
+            s1 = vmladavaq_s8(s1, v, vldrbq_s8(w1));
+            s2 = vmladavaq_s8(s2, v, vldrbq_s8(w2));
+            s3 = vmladavaq_s8(s3, v, vldrbq_s8(w3));
         }
-        int32x4_t sums = vdupq_n_s32(s0);
-        sums = vsetq_lane_s32(s1, sums, 1);
-        sums = vsetq_lane_s32(s2, sums, 2);
-        sums = vsetq_lane_s32(s3, sums, 3);
-        const mve_pred16_t kept = vctp32q((uint32_t)left);
-        sums = sordino_conv_outputs_s8(sums, p, channel, offsets, kept);
-        vstrbq_p_s32(out, sums, kept);
+        const int32x4_t value =
+            sordino_conv_outputs_s8(sordino_conv_vector(s0, s1, s2, s3), p, channel, offsets);
+        if (left >= 4) {
+            vstrbq_s32(out, value);
+        } else {
+            vstrbq_p_s32(out, value, vctp32q((uint32_t)left));
+        }
     }
 }
 
-static inline void sordino_conv_two_s8(const sordino_conv_windows *w,
+SORDINO_CONV_INLINE void sordino_conv_two_s8(const sordino_conv_windows *w,
                                        const sordino_conv_s8_params *p, int32_t group,
                                        const int8_t *a, const int8_t *b, int8_t *out_a,
                                        int8_t *out_b, void *wide)

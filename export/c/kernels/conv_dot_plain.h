@@ -11,7 +11,7 @@
 
 /* The next index, kept in its register: these cores load signed bytes at the sum of two registers
  * only, so that an index folded into constant offsets would cost an instruction for each load. */
-static inline int32_t sordino_conv_after(int32_t k)
+SORDINO_CONV_INLINE int32_t sordino_conv_after(int32_t k)
 {
     ++k;
     __asm__("" : "+r"(k));
@@ -50,7 +50,7 @@ static inline void sordino_conv_single_s8(const sordino_conv_windows *w,
     }
 }
 
-static inline void sordino_conv_two_s8(const sordino_conv_windows *w,
+SORDINO_CONV_INLINE void sordino_conv_two_s8(const sordino_conv_windows *w,
                                        const sordino_conv_s8_params *p, int32_t group,
                                        const int8_t *a, const int8_t *b, int8_t *out_a,
                                        int8_t *out_b, void *wide)
@@ -91,7 +91,7 @@ static inline void sordino_conv_single_s8(const sordino_conv_windows *w,
     }
 }
 
-static inline void sordino_conv_two_s8(const sordino_conv_windows *w,
+SORDINO_CONV_INLINE void sordino_conv_two_s8(const sordino_conv_windows *w,
                                        const sordino_conv_s8_params *p, int32_t group,
                                        const int8_t *a, const int8_t *b, int8_t *out_a,
                                        int8_t *out_b, void *wide)

@@ -37,12 +37,12 @@ static inline void sordino_conv_wide_s16(const sordino_conv_windows *w,
 #if SORDINO_DSP
 
 /* Of two pairs of int16, the lower ones as a pair, and the upper ones. */
-static inline int16x2_t sordino_conv_bottoms(uint32_t a, uint32_t b)
+SORDINO_CONV_INLINE int16x2_t sordino_conv_bottoms(uint32_t a, uint32_t b)
 {
     return (int16x2_t)((a & 0xFFFFu) | (b << 16));
 }
 
-static inline int16x2_t sordino_conv_tops(uint32_t a, uint32_t b)
+SORDINO_CONV_INLINE int16x2_t sordino_conv_tops(uint32_t a, uint32_t b)
 {
     return (int16x2_t)((a >> 16) | (b & 0xFFFF0000u));
 }
@@ -52,20 +52,19 @@ static inline int16x2_t sordino_conv_tops(uint32_t a, uint32_t b)
 #if SORDINO_HELIUM
 
 /* Four sums to four outputs; ``channel`` has their records ``offsets`` bytes on. */
-static inline int32x4_t sordino_conv_outputs_s16(int32x4_t sums, const sordino_conv_s16_params *p,
+SORDINO_CONV_INLINE int32x4_t sordino_conv_outputs_s16(int32x4_t sums, const sordino_conv_s16_params *p,
                                                  const sordino_conv_channel *channel,
-                                                 uint32x4_t offsets, mve_pred16_t some)
+                                                 uint32x4_t offsets)
 {
     const int32_t *record = &channel->bias;
-    const int32x4_t bias = vldrwq_gather_offset_z_s32(record, offsets, some);
-    const int32x4_t multiplier = vldrwq_gather_offset_z_s32(record + 1, offsets, some);
-    const int32x4_t shift = vldrwq_gather_offset_z_s32(record + 2, offsets, some);
-    int32x4_t value = vmulhq_s32(vaddq_s32(sums, bias), multiplier);
-    value = vrshlq_s32(value, vnegq_s32(shift));
+    int32x4_t value = vaddq_s32(sums, vldrwq_gather_offset_s32(record, offsets));
+    value = vmulhq_s32(value, vldrwq_gather_offset_s32(record + 1, offsets));
+    value = vrshlq_s32(value, vnegq_s32(vldrwq_gather_offset_s32(record + 2, offsets)));
     value = vmaxq_s32(value, vdupq_n_s32(p->lowest));
     return vminq_s32(value, vdupq_n_s32(p->highest));
 }
 
+/* Weights are read in whole vectors: what is behind a row meets zeros of the window. */
 static inline void sordino_conv_single_s16(const sordino_conv_windows *w,
                                            const sordino_conv_s16_params *p, int32_t group,
                                            const int16_t *window, int16_t *out)
@@ -73,32 +72,38 @@ static inline void sordino_conv_single_s16(const sordino_conv_windows *w,
     const int32_t length = w->length, pitch = p->pitch, row = group * sordino_conv_rows(w);
     const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + row;
     const uint32x4_t offsets = sordino_conv_offsets(1);
-    const int8_t *w0 = p->weights + row * pitch;
-    for (int32_t left = w->filters; left > 0; left -= 4, channel += 4, out += 4, w0 += 4 * pitch) {
-        const int8_t *w1 = w0 + pitch, *w2 = w1 + pitch, *w3 = w2 + pitch;
-        int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0, k = 0;
-        for (; k + 8 <= length; k += 8) {
-            const int16x8_t x = vldrhq_s16(window + k);
-            s0 = vmladavaq_s16(s0, x, vldrbq_s16(w0 + k));
-            s1 = vmladavaq_s16(s1, x, vldrbq_s16(w1 + k));
-            s2 = vmladavaq_s16(s2, x, vldrbq_s16(w2 + k));
-            s3 = vmladavaq_s16(s3, x, vldrbq_s16(w3 + k));
+    const int8_t *weights = p->weights + row * pitch;
+    for (int32_t left = w->filters; left > 0; left -= 4, channel += 4, out += 4) {
+        const int16_t *x = window;
+        const int8_t *w0 = weights, *w1 = w0 + pitch, *w2 = w1 + pitch, *w3 = w2 + pitch;
+        int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+        weights = w3 + pitch;
+        for (int32_t n = length >> 3; n > 0; --n) {
+            const int16x8_t v = vldrhq_s16(x);
+            s0 = vmladavaq_s16(s0, v, vldrbq_s16(w0));
+            s1 = vmladavaq_s16(s1, v, vldrbq_s16(w1));
+            s2 = vmladavaq_s16(s2, v, vldrbq_s16(w2));
+            s3 = vmladavaq_s16(s3, v, vldrbq_s16(w3));
+            x += 8;
+            w0 += 8;
+            w1 += 8;
+            w2 += 8;
+            w3 += 8;
         }
-        if (k < length) {
-            const mve_pred16_t some = vctp16q((uint32_t)(length - k));
-            const int16x8_t x = vldrhq_z_s16(window + k, some);
-            s0 = vmladavaq_s16(s0, x, vldrbq_z_s16(w0 + k, some));
-            s1 = vmladavaq_s16(s1, x, vldrbq_z_s16(w1 + k, some));
-            s2 = vmladavaq_s16(s2, x, vldrbq_z_s16(w2 + k, some));
-            s3 = vmladavaq_s16(s3, x, vldrbq_z_s16(w3 + k, some));
+        if (length & 7) {
+            const int16x8_t v = vldrhq_z_s16(x, vctp16q((uint32_t)(length & 7)));
+            s0 = vmladavaq_s16(s0, v, vldrbq_s16(w0));
+            s1 = vmladavaq_s16(s1, v, vldrbq_s16(w1));
+            s2 = vmladavaq_s16(s2, v, vldrbq_s16(w2));
+            s3 = vmladavaq_s16(s3, v, vldrbq_s16(w3));
         }
-        int32x4_t sums = vdupq_n_s32(s0);
-        sums = vsetq_lane_s32(s1, sums, 1);
-        sums = vsetq_lane_s32(s2, sums, 2);
-        sums = vsetq_lane_s32(s3, sums, 3);
-        const mve_pred16_t kept = vctp32q((uint32_t)left);
-        sums = sordino_conv_outputs_s16(sums, p, channel, offsets, kept);
-        vstrhq_p_s32(out, sums, kept);
+        const int32x4_t value =
+            sordino_conv_outputs_s16(sordino_conv_vector(s0, s1, s2, s3), p, channel, offsets);
+        if (left >= 4) {
+            vstrhq_s32(out, value);
+        } else {
+            vstrhq_p_s32(out, value, vctp32q((uint32_t)left));
+        }
     }
 }
 
@@ -159,22 +164,21 @@ static inline void sordino_conv_single_s16(const sordino_conv_windows *w,
 #if SORDINO_DSP
 
 /* A window in the order of the weights' pairs, as sordino_conv_widen_s8 leaves one. */
-static inline void sordino_conv_pair_up_s16(int32_t length, const int16_t *window, int16x2_t *pairs)
+static inline void sordino_conv_pair_up_s16(int32_t length, const int16_t *window, uint64_t *pairs)
 {
-    for (; length >= 4; length -= 4, window += 4, pairs += 4) {
+    for (; length >= 4; length -= 4, window += 4, pairs += 2) {
         const uint32_t low = sordino_conv_word(window), high = sordino_conv_word(window + 2);
-        pairs[0] = sordino_conv_bottoms(low, high);
-        pairs[1] = sordino_conv_tops(low, high);
+        *pairs = sordino_conv_pairs(sordino_conv_bottoms(low, high), sordino_conv_tops(low, high));
     }
     if (length > 0) {
         uint32_t words[2] = {0, 0};
         memcpy(words, window, (size_t)length * 2);
-        pairs[0] = sordino_conv_bottoms(words[0], words[1]);
-        pairs[1] = sordino_conv_tops(words[0], words[1]);
+        *pairs = sordino_conv_pairs(sordino_conv_bottoms(words[0], words[1]),
+                                    sordino_conv_tops(words[0], words[1]));
     }
 }
 
-static inline void sordino_conv_two_s16(const sordino_conv_windows *w,
+SORDINO_CONV_INLINE void sordino_conv_two_s16(const sordino_conv_windows *w,
                                         const sordino_conv_s16_params *p, int32_t group,
                                         const int16_t *a, const int16_t *b, int16_t *out_a,
                                         int16_t *out_b, void *spare)
@@ -182,9 +186,9 @@ static inline void sordino_conv_two_s16(const sordino_conv_windows *w,
     const int32_t pitch = p->pitch, filters = w->filters, row = group * sordino_conv_rows(w);
     const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + row;
     const int8_t *weights = p->weights + row * pitch;
-    int16x2_t *windows = (int16x2_t *)spare;
+    uint64_t *windows = (uint64_t *)spare;
     sordino_conv_pair_up_s16(w->length, a, windows);
-    sordino_conv_pair_up_s16(w->length, b, windows + 2);
+    sordino_conv_pair_up_s16(w->length, b, windows + 1);
     for (int32_t c = 0; c < filters; c += 2, channel += 2, weights += 2 * pitch) {
         const sordino_conv_sums s =
             sordino_conv_2x2(weights, pitch, windows, channel[0].bias, channel[1].bias);
@@ -199,7 +203,7 @@ static inline void sordino_conv_two_s16(const sordino_conv_windows *w,
 
 #else
 
-static inline void sordino_conv_two_s16(const sordino_conv_windows *w,
+SORDINO_CONV_INLINE void sordino_conv_two_s16(const sordino_conv_windows *w,
                                         const sordino_conv_s16_params *p, int32_t group,
                                         const int16_t *a, const int16_t *b, int16_t *out_a,
                                         int16_t *out_b, void *spare)

@@ -12,7 +12,7 @@ typedef struct {
     float lowest, highest; /* of the fused activation */
 } sordino_conv_f32_params;
 
-static inline float sordino_conv_output_f32(const sordino_conv_f32_params *p, int32_t channel,
+SORDINO_CONV_INLINE float sordino_conv_output_f32(const sordino_conv_f32_params *p, int32_t channel,
                                             float sum)
 {
     const float value = sum + p->bias[channel];
@@ -46,7 +46,7 @@ static inline void sordino_conv_single_f32(const sordino_conv_windows *w,
 }
 
 /* The same at two positions, two rows at a time. */
-static inline void sordino_conv_two_f32(const sordino_conv_windows *w,
+SORDINO_CONV_INLINE void sordino_conv_two_f32(const sordino_conv_windows *w,
                                         const sordino_conv_f32_params *p, int32_t first,
                                         const float *x, const float *y, float *out_x, float *out_y)
 {
@@ -73,24 +73,25 @@ static inline void sordino_conv_f32(const sordino_conv_f32_params *p, const floa
                                     void *scratch)
 {
     const sordino_conv_windows *w = sordino_conv_windows_of(p->windows);
+    const int32_t lines = w->batches * w->output_height, step = w->output_step;
     float *spare = (float *)scratch;
     for (int32_t group = 0; group < w->groups; ++group) {
         const int32_t first = group * w->filters;
-        sordino_conv_position at = {0, 0, 0};
-        int32_t n = 0;
-        for (; n + 2 <= w->positions; n += 2) {
-            const sordino_conv_position next = sordino_conv_next(w, at);
-            const void *a = sordino_conv_window(w, in, at, group, 4, spare);
-            const void *b = sordino_conv_window(w, in, next, group, 4, spare + w->length);
-            sordino_conv_two_f32(w, p, first, (const float *)a, (const float *)b,
-                                 out + first + sordino_conv_target(w, at),
-                                 out + first + sordino_conv_target(w, next));
-            at = sordino_conv_next(w, next);
-        }
-        if (n < w->positions) {
-            const void *window = sordino_conv_window(w, in, at, group, 4, spare);
-            sordino_conv_single_f32(w, p, first, (const float *)window,
-                                    out + first + sordino_conv_target(w, at));
+        for (int32_t n = 0; n < lines; ++n) {
+            const int32_t batch = n / w->output_height, y = n % w->output_height;
+            const sordino_conv_line line = sordino_conv_line_of(w, in, batch, y, group, 4);
+            float *to = out + line.target;
+            int32_t x = 0;
+            for (; x + 2 <= w->output_width; x += 2, to += 2 * step) {
+                const void *a = sordino_conv_window(w, &line, x, 4, spare);
+                const void *b = sordino_conv_window(w, &line, x + 1, 4, spare + w->length);
+                sordino_conv_two_f32(w, p, first, (const float *)a, (const float *)b, to,
+                                     to + step);
+            }
+            if (x < w->output_width) {
+                const void *window = sordino_conv_window(w, &line, x, 4, spare);
+                sordino_conv_single_f32(w, p, first, (const float *)window, to);
+            }
         }
     }
 }
@@ -99,7 +100,7 @@ static inline void sordino_conv_f32(const sordino_conv_f32_params *p, const floa
 static inline void sordino_dense_f32(const sordino_conv_f32_params *p, const float *in, float *out)
 {
     const sordino_conv_windows *w = sordino_conv_windows_of(p->windows);
-    for (int32_t n = 0; n < w->positions; ++n) {
+    for (int32_t n = 0; n < w->batches; ++n) {
         sordino_conv_single_f32(w, p, 0, in + n * w->length, out + n * w->filters);
     }
 }

@@ -20,24 +20,24 @@ static inline void sordino_conv_s16(const sordino_conv_s16_params *p, const int1
                                     int16_t *out, void *scratch)
 {
     const sordino_conv_windows *w = sordino_conv_windows_of(p->windows);
+    const int32_t lines = w->batches * w->output_height, step = w->output_step;
     int16_t *spare = (int16_t *)scratch;
     for (int32_t group = 0; group < w->groups; ++group) {
-        const int32_t first = group * w->filters;
-        sordino_conv_position at = {0, 0, 0};
-        int32_t n = 0;
-        for (; n + 2 <= w->positions && !p->wide; n += 2) {
-            const sordino_conv_position next = sordino_conv_next(w, at);
-            const void *a = sordino_conv_window(w, in, at, group, 2, spare);
-            const void *b = sordino_conv_window(w, in, next, group, 2, spare + p->pitch);
-            sordino_conv_two_s16(w, p, group, (const int16_t *)a, (const int16_t *)b,
-                                 out + first + sordino_conv_target(w, at),
-                                 out + first + sordino_conv_target(w, next),
-                                 spare + 2 * p->pitch);
-            at = sordino_conv_next(w, next);
-        }
-        for (; n < w->positions; ++n, at = sordino_conv_next(w, at)) {
-            const void *window = sordino_conv_window(w, in, at, group, 2, spare);
-            sordino_conv_one_s16(w, p, group, window, out + first + sordino_conv_target(w, at));
+        for (int32_t n = 0; n < lines; ++n) {
+            const int32_t batch = n / w->output_height, y = n % w->output_height;
+            const sordino_conv_line line = sordino_conv_line_of(w, in, batch, y, group, 2);
+            int16_t *to = out + line.target;
+            int32_t x = 0;
+            for (; x + 2 <= w->output_width && !p->wide; x += 2, to += 2 * step) {
+                const void *a = sordino_conv_window(w, &line, x, 2, spare);
+                const void *b = sordino_conv_window(w, &line, x + 1, 2, spare + p->pitch);
+                sordino_conv_two_s16(w, p, group, (const int16_t *)a, (const int16_t *)b, to,
+                                     to + step, spare + 2 * p->pitch);
+            }
+            for (; x < w->output_width; ++x, to += step) {
+                const void *window = sordino_conv_window(w, &line, x, 2, spare);
+                sordino_conv_one_s16(w, p, group, window, to);
+            }
         }
     }
 }
@@ -47,7 +47,7 @@ static inline void sordino_dense_s16(const sordino_conv_s16_params *p, const int
                                      int16_t *out)
 {
     const sordino_conv_windows *w = sordino_conv_windows_of(p->windows);
-    for (int32_t n = 0; n < w->positions; ++n) {
+    for (int32_t n = 0; n < w->batches; ++n) {
         sordino_conv_one_s16(w, p, 0, in + n * w->length, out + n * w->filters);
     }
 }

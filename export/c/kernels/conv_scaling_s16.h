@@ -17,20 +17,20 @@ typedef struct {
 typedef struct {
     const int32_t *windows;  /* sordino_conv_windows */
     const int32_t *channels; /* sordino_conv_channel or sordino_conv_wide_channel */
-    const int8_t *weights;   /* a row per output channel, zeros behind it */
-    int32_t pitch;           /* from row to row */
+    const int8_t *weights;   /* rows with zeros behind them; 16 bytes more may be read */
+    int32_t pitch;           /* from row to row, a multiple of 4 */
     int32_t lowest, highest; /* of the fused activation */
     int32_t wide;            /* a sum may need more than 32 bits, or a shift is less than 17 */
 } sordino_conv_s16_params;
 
-static inline int16_t sordino_conv_clamped_s16(const sordino_conv_s16_params *p, int32_t value)
+SORDINO_CONV_INLINE int16_t sordino_conv_clamped_s16(const sordino_conv_s16_params *p, int32_t value)
 {
     return (int16_t)sordino_clamped(value, p->lowest, p->highest);
 }
 
 /* Where not ``wide``: multipliers stand 16 bits higher and shifts are less by as many, so that
  * only the upper word of the product is needed. */
-static inline int16_t sordino_conv_output_s16(const sordino_conv_s16_params *p,
+SORDINO_CONV_INLINE int16_t sordino_conv_output_s16(const sordino_conv_s16_params *p,
                                               const sordino_conv_channel *channel, int32_t sum)
 {
     const int32_t high = (int32_t)(sordino_product(sum, channel->multiplier) >> 32);

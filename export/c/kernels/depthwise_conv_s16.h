@@ -39,21 +39,21 @@ static inline void sordino_depthwise_one_s16(const sordino_conv_s16_params *p, i
 {
     const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels);
     const uint32x4_t offsets = sordino_conv_offsets(2);
-    for (int32_t c = 0; c < channels; c += 8, channel += 8) {
-        const uint32_t left = (uint32_t)(channels - c);
-        const mve_pred16_t some = vctp16q(left);
+    int32_t c = 0;
+    for (; c + 8 <= channels; c += 8, channel += 8) {
         const int16_t *value = x + c;
         const int8_t *weight = p->weights + c;
         int32x4_t even = vdupq_n_s32(0), odd = vdupq_n_s32(0);
-        for (int32_t t = 0; t < taps; ++t, value += channels, weight += channels) {
-            const int16x8_t a = vldrhq_z_s16(value, some), b = vldrbq_z_s16(weight, some);
+        for (int32_t t = taps; t > 0; --t, value += channels, weight += channels) {
+            const int16x8_t a = vldrhq_s16(value), b = vldrbq_s16(weight);
             even = vaddq_s32(even, vmullbq_int_s16(a, b));
             odd = vaddq_s32(odd, vmulltq_int_s16(a, b));
         }
-        even = sordino_conv_outputs_s16(even, p, channel, offsets, vctp32q((left + 1) / 2));
-        odd = sordino_conv_outputs_s16(odd, p, channel + 1, offsets, vctp32q(left / 2));
-        vstrhq_p_s16(out + c, vmovntq_s32(vreinterpretq_s16_s32(even), odd), some);
+        even = sordino_conv_outputs_s16(even, p, channel, offsets);
+        odd = sordino_conv_outputs_s16(odd, p, channel + 1, offsets);
+        vstrhq_s16(out + c, vmovntq_s32(vreinterpretq_s16_s32(even), odd));
     }
+    sordino_depthwise_rest_s16(p, taps, x, channels, c, channels, out);
 }
 
 #else
@@ -92,13 +92,16 @@ static inline void sordino_depthwise_conv_s16(const sordino_conv_s16_params *p, 
     const sordino_conv_windows *w = sordino_conv_windows_of(p->windows);
     const int32_t taps = w->kernel_height * w->kernel_width;
     const int32_t inputs = w->input_channels, outputs = w->filters;
-    sordino_conv_position at = {0, 0, 0};
-    for (int32_t n = 0; n < w->positions; ++n, at = sordino_conv_next(w, at), out += outputs) {
-        const int16_t *x = (const int16_t *)sordino_conv_window(w, in, at, 0, 2, scratch);
-        if (inputs == outputs && !p->wide) {
-            sordino_depthwise_one_s16(p, taps, x, inputs, out);
-        } else {
-            sordino_depthwise_rest_s16(p, taps, x, inputs, 0, outputs, out);
+    for (int32_t n = 0; n < w->batches * w->output_height; ++n) {
+        const int32_t batch = n / w->output_height, y = n % w->output_height;
+        const sordino_conv_line line = sordino_conv_line_of(w, in, batch, y, 0, 2);
+        for (int32_t column = 0; column < w->output_width; ++column, out += outputs) {
+            const int16_t *x = (const int16_t *)sordino_conv_window(w, &line, column, 2, scratch);
+            if (inputs == outputs && !p->wide) {
+                sordino_depthwise_one_s16(p, taps, x, inputs, out);
+            } else {
+                sordino_depthwise_rest_s16(p, taps, x, inputs, 0, outputs, out);
+            }
         }
     }
 }

@@ -77,13 +77,31 @@ static inline sordino_down sordino_down_of(sordino_scale scale, int32_t offset)
     return down;
 }
 
-static inline int32_t sordino_brought_down(int32_t value, sordino_down by)
+/* Twice what is wanted. */
+static inline int32_t sordino_brought_twice(int32_t value, sordino_down by)
 {
     const uint32_t low = 0x40000000u + ((uint32_t)value & 0x80000000u);
     const uint32_t high = (uint32_t)(by.high + (value >> 31));
     const int64_t start = (int64_t)(((uint64_t)high << 32) | low);
-    const int64_t total = start + sordino_product(value, by.multiplier);
-    return ((int32_t)(total >> 32) >> by.shift) >> 1;
+    return (int32_t)((start + sordino_product(value, by.multiplier)) >> 32) >> by.shift;
+}
+
+static inline int32_t sordino_brought_down(int32_t value, sordino_down by)
+{
+    return sordino_brought_twice(value, by) >> 1;
+}
+
+/* Saturated to int8. Compilers do not see that one instruction halves and saturates. */
+static inline int32_t sordino_brought_down_s8(int32_t value, sordino_down by)
+{
+    const int32_t twice = sordino_brought_twice(value, by);
+#if defined(__arm__) && defined(__ARM_FEATURE_SAT)
+    int32_t saturated;
+    __asm__("ssat %0, #8, %1, asr #1" : "=r"(saturated) : "r"(twice));
+    return saturated;
+#else
+    return sordino_saturated_s8(twice >> 1);
+#endif
 }
 
 static inline int32_t sordino_scaled_down(int32_t value, sordino_scale scale, int32_t offset)

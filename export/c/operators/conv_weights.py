@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ KINDS = {
     ("float32", "float32", "float32"): "f32",
 }
 FOUR = 4  # int8 weights in a word, and rows that the kernels take at a time
+READ_BEHIND = 16  # bytes behind the last row that vectors may read
 LARGEST = {"int8": 128, "int16": 32768}  # stored value, without its sign
 SUM_BITS = {"int8": 31, "int16": 47}  # of TFLM's sums, without the sign
 
@@ -69,27 +70,28 @@ def row_fields(
 ) -> dict[str, FieldValue]:
     """The fields behind ``windows`` of a parameter struct, for ``rows [channels, length]``.
 
-    Integer kernels take four rows at a time: zeros fill up those of each of the ``groups``.
+    Integer kernels take four rows at a time: each of the ``groups`` is filled up.
     """
     if scaling is None:
         return float_fields(model, operator, table(rows, "float"), bias)
     records, scaled = integer_fields(model, operator, scaling, rows, bias)
     pitch = padded(rows.shape[1])
+    weights = np.pad(rows, ((0, 0), (0, pitch - rows.shape[1])))
+    weights = _filled(weights, groups, "constant").reshape(-1)
     return {
-        "channels": table(_filled(records, groups), "int32_t"),
-        "weights": table(
-            _filled(np.pad(rows, ((0, 0), (0, pitch - rows.shape[1]))), groups), "int8_t"
-        ),
+        "channels": table(_filled(records, groups, "edge"), "int32_t"),
+        "weights": table(np.pad(weights, (0, READ_BEHIND)), "int8_t"),
         "pitch": pitch,
         **scaled,
     }
 
 
-def _filled(rows: Array, groups: int) -> Array:
-    """``rows [channels, values]`` with rows of zeros behind those of each group."""
+def _filled(rows: Array, groups: int, mode: Literal["constant", "edge"]) -> Array:
+    """``rows [channels, values]`` with rows behind those of each group: zeros, or the last one
+    again, whose numbers a kernel may compute with though nothing comes of it."""
     filters = len(rows) // groups
     grouped = rows.reshape(groups, filters, -1)
-    return np.pad(grouped, ((0, 0), (0, padded(filters) - filters), (0, 0)))
+    return np.pad(grouped, ((0, 0), (0, padded(filters) - filters), (0, 0)), mode=mode)
 
 
 def float_fields(

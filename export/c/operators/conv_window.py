@@ -111,7 +111,6 @@ class Windows:
             "joined": int(self.joined),
             "contiguous": int(self.contiguous),
             "fill": fill,
-            "positions": self.positions,
             "output_height": self.height.result,
             "output_width": self.width.result,
             "output_start": self.placement.start,

@@ -19,7 +19,7 @@ CASES = {"cortex-m0": 20, "cortex-m4": 60, "cortex-m55": 200, "rv32imac": 20}
 
 # Of the kernels of a core: what is right, and a mistake that its cases must find.
 MISTAKES = {
-    "cortex-m4": (b"s->b1 = __smlad(odd1, x[3], s->b1);", b"s->b1 = __smlad(odd1, x[2], s->b1);"),
+    "cortex-m4": (b"s->b1 = __smlad(odd1, odd_b, s->b1)", b"s->b1 = __smlad(odd1, odd_a, s->b1)"),
     "cortex-m55": (b"vshrq_n_s32(vandq_s32(value, right), 31)", b"vandq_s32(value, right)"),
 }
 
