@@ -51,7 +51,7 @@ COMMANDS = {
     "profile": Place("runtime.cli", "profile", "Measure a model: size, work, latency, memory."),
     "targets": Place("targets.cli", "targets", "List the formats and devices to ship to."),
     "pack": Place("export.pack_cli", "pack", "Make the folder a firmware team builds from."),
-    "verify": Place("runtime.cli", "verify", "Check a pack again, offline."),
+    "verify": Place("export.verify_cli", "verify", "Check models or a pack again, offline."),
     "doctor": Place("runtime.cli", "doctor", "Say what this machine has and what it lacks."),
 }
 

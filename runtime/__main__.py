@@ -2,13 +2,13 @@
 
 import click
 
-from runtime.cli import denoise, doctor, profile, verify
+from runtime.cli import denoise, doctor, profile
 from targets.command import run
 
 group = click.Group(
     "runtime",
-    commands=[denoise, profile, verify, doctor],
-    help="Run, measure and check a denoiser: all that a device needs.",
+    commands=[denoise, profile, doctor],
+    help="Run and measure a denoiser: all that a device needs.",
 )
 
 if __name__ == "__main__":

@@ -58,13 +58,15 @@ class Network(_Record):
 
 
 class GateResult(_Record):
-    """One gate: what was measured against which limit. ``verdict`` 'unavailable' is not a pass."""
+    """One gate: what was measured against which limit. ``verdict`` 'unavailable' is not a pass,
+    ``likely`` names the bug that a failure like this one usually had."""
 
     name: str
     measured: str
     limit: str
     verdict: Literal["pass", "fail", "unavailable"]
     detail: str = ""
+    likely: str = ""
 
 
 class Sidecar(_Record):

@@ -1,4 +1,4 @@
-"""The commands that run and check a model: ``denoise``, ``profile``, ``verify`` and ``doctor``."""
+"""The commands that run and check a model: ``denoise``, ``profile`` and ``doctor``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from targets.errors import GateFailed, GateUnavailable, InputError
+from targets.errors import InputError
 
 if TYPE_CHECKING:
     from runtime.artefact import Artefact
@@ -197,42 +197,6 @@ def profile(
     from runtime.tables import profile_tables
 
     Console().print(*profile_tables(result), sep="\n")
-
-
-@click.command(short_help="Check a pack again, offline.")
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def verify(path: Path, as_json: bool) -> None:
-    """Check the firmware pack PATH (a folder or .zip) again, offline.
-
-    Every file is compared with the manifest, and the model is run against the golden vectors.
-    Exit status 0: all passed, 1: something is wrong, 3: a check could not run here.
-    """
-    import json
-
-    from runtime.pack import verify_pack
-
-    gates = verify_pack(path)
-    if as_json:
-        click.echo(json.dumps([gate.model_dump() for gate in gates], indent=2))
-    else:
-        from rich.console import Console
-
-        from runtime.tables import gate_table
-
-        Console().print(gate_table(gates, title=path.name))
-    failed = [gate.name for gate in gates if gate.verdict == "fail"]
-    if failed:
-        raise GateFailed(
-            f"{path} did not pass: {', '.join(failed)}.",
-            hint="Do not ship it: pack it again, or fetch it anew.",
-        )
-    blocked = [gate.name for gate in gates if gate.verdict == "unavailable"]
-    if blocked or not gates:
-        raise GateUnavailable(
-            f"Not all of {path} could be checked: {', '.join(blocked) or 'no gate ran'}.",
-            hint="`sordino doctor` says what is missing here.",
-        )
 
 
 @click.command(short_help="Say what this machine has and what it lacks.")

@@ -110,8 +110,9 @@ def _amount(value: float | None, unit: str) -> str:
 
 
 def gate_table(gates: Iterable[GateResult], title: str) -> Table:
-    """Gate, measured, limit and verdict, and the detail where any gate has one."""
-    listed = list(gates)
+    """Gate, measured, limit and verdict, and where any gate has them the detail and, of one that
+    failed, the likely bug."""
+    listed = [gate.model_copy(update={"detail": _explained(gate)}) for gate in gates]
     columns = ["gate", "measured", "limit", "verdict"]
     width = 20  # of the longest name in one word
     if detailed := any(gate.detail for gate in listed):
@@ -130,6 +131,11 @@ def gate_table(gates: Iterable[GateResult], title: str) -> Table:
         cells.append(coloured(gate.verdict))
         table.add_row(*cells, *([escape(gate.detail)] if detailed else []))
     return table
+
+
+def _explained(gate: GateResult) -> str:
+    likely = f"likely: {gate.likely}" if gate.verdict == "fail" and gate.likely else ""
+    return "; ".join(filter(None, (gate.detail, likely)))
 
 
 def doctor_table(findings: Sequence[Finding]) -> Table:

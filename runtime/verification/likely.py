@@ -35,7 +35,9 @@ BUCKETS: tuple[tuple[float, str], ...] = (
 def likely_bug(symptom: Symptom) -> str:
     """One clause for a person to begin with; never a verdict."""
     if symptom.first_frame > 0:
-        return "equal at first, so the step is right: a state is lost, swapped or rounded on its way"
+        return (
+            "equal at first, so the step is right: a state is lost, swapped or rounded on its way"
+        )
     magnitude = next(cause for end, cause in BUCKETS if symptom.worst <= end)
     if symptom.outputs and "mask" not in symptom.outputs[0]:
         return f"the mask agrees, so look at the path of {symptom.outputs[0]}: {magnitude}"

@@ -8,9 +8,9 @@ from typing import Literal
 
 import pytest
 
+from export.verify_cli import verify
 from runtime import pack
 from runtime.artefact import GateResult
-from runtime.cli import verify
 from tests.runtime.fakes import Outcome, invoke
 
 Verdict = Literal["pass", "fail", "unavailable"]
