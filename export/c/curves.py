@@ -159,13 +159,20 @@ class CurveScale:
     shift: int
 
 
-def curve_scale(scale: float) -> CurveScale:
-    """How the int16 kernels bring an input of this scale to the table's steps.
+# Input scales 2^-n that TFLM takes as whole steps, and with them what lies this close in n.
+_WHOLE_STEPS = {"logistic": (12,), "tanh": (12, 11)}
+_CLOSE = 1e-3
 
-    Scale 2^−12 is exact; any other keeps 15 bits. Raises ValueError for one that overflows.
+
+def curve_scale(name: str, scale: float) -> CurveScale:
+    """How the int16 kernels of ``name`` bring an input of this scale to the table's steps.
+
+    Any scale that is not taken as whole steps keeps 15 bits. Raises ValueError for one that
+    overflows.
     """
-    if scale == 2.0**-12:
-        return CurveScale(3, 0)
+    for exponent in _WHOLE_STEPS[name]:
+        if abs(math.log2(scale) + exponent) < _CLOSE:
+            return CurveScale(3 << (12 - exponent), 0)
     multiplier, shift = scale * 4096 * 3, 0
     while multiplier <= 32767 / 2 and shift <= 30:
         multiplier, shift = multiplier * 2, shift + 1

@@ -29,7 +29,8 @@ static inline void sordino_logistic_f32(const sordino_curve_f32_params *p, const
                                         float *out)
 {
     for (int32_t i = 0; i < p->size; ++i) {
-        const float x = in[i] < -87.0f ? -87.0f : (in[i] > 87.0f ? 87.0f : in[i]);
+        /* In this order NaN becomes a number, so that no NaN is converted to an integer. */
+        const float x = in[i] > -87.0f ? (in[i] < 87.0f ? in[i] : 87.0f) : -87.0f;
         out[i] = 1.0f / (1.0f + sordino_exp_f32(-x));
     }
 }
@@ -38,10 +39,11 @@ static inline float sordino_tanh_of(float x)
 {
     const float size = x < 0.0f ? -x : x, square = x * x;
     if (size < 0.4f) { /* 1 - 2/(e^2x + 1) would cancel; the series up to x^11 */
-        const float last = -17.0f / 315.0f + square * (62.0f / 2835.0f - square * (1382.0f / 155925.0f));
+        const float end = 62.0f / 2835.0f - square * (1382.0f / 155925.0f);
+        const float last = -17.0f / 315.0f + square * end;
         return x + x * square * (-1.0f / 3.0f + square * (2.0f / 15.0f + square * last));
     }
-    const float value = size > 10.0f ? 1.0f : 1.0f - 2.0f / (sordino_exp_f32(2.0f * size) + 1.0f);
+    const float value = size < 10.0f ? 1.0f - 2.0f / (sordino_exp_f32(2.0f * size) + 1.0f) : 1.0f;
     return x < 0.0f ? -value : value;
 }
 

@@ -33,7 +33,8 @@ static inline void sordino_logistic_s16(const sordino_curve_s16_params *p, const
 {
     for (int32_t i = 0; i < p->size; ++i) {
         const int32_t step = sordino_curve_step(p, in[i]), size = step < 0 ? -step : step;
-        const int32_t curve = size >= 255 << 9 ? 0x7fff << 10 : sordino_curve_at(p->entries, size, 9);
+        const int32_t curve =
+            size >= 255 << 9 ? 0x7fff << 10 : sordino_curve_at(p->entries, size, 9);
         const int32_t sum = step < 0 ? (1 << 25) + (1 << 9) - 1 - curve : curve + (1 << 9);
         out[i] = (int16_t)(sum >> 10);
     }
@@ -44,7 +45,8 @@ static inline void sordino_tanh_s16(const sordino_curve_s16_params *p, const int
 {
     for (int32_t i = 0; i < p->size; ++i) {
         const int32_t step = sordino_curve_step(p, in[i]), size = step < 0 ? -step : step;
-        const int32_t curve = size >= 255 << 8 ? 0xffff << 8 : sordino_curve_at(p->entries, size, 8);
+        const int32_t curve =
+            size >= 255 << 8 ? 0xffff << 8 : sordino_curve_at(p->entries, size, 8);
         const int32_t high = curve - (1 << 23);
         const int32_t sum = step < 0 ? (1 << 7) - 1 - high : high + (1 << 7);
         out[i] = (int16_t)(sum >> 8);

@@ -20,7 +20,8 @@ typedef struct {
         if (p->simple) {                                                                         \
             const sordino_down down = sordino_down_of(p->scale, p->zero_point);                  \
             for (int32_t i = 0; i < size; ++i) {                                                 \
-                out[i] = (type)sordino_clamped(sordino_brought_down(in[i], down), lowest, highest); \
+                const int32_t value = sordino_brought_down(in[i], down);                         \
+                out[i] = (type)sordino_clamped(value, lowest, highest);                          \
             }                                                                                    \
             return;                                                                              \
         }                                                                                        \

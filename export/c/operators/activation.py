@@ -141,7 +141,7 @@ def _curve(model: CModel, operator: COperator, name: str) -> Call:
     try:
         if dtype == "int8":
             return lut(source, target, function(scale, zero_point).astype(np.int64))
-        step = curve_scale(scale)
+        step = curve_scale(name, scale)
     except ValueError as error:
         reason = f"with its input's scale, {scale:g}, TFLM overflows"
         raise model.refusal(operator, reason) from error

@@ -40,7 +40,10 @@ def curved(operator: str) -> Generator:
     def draw(drawer: Drawer, dtype: str) -> Case:
         shape = drawer.shape()
         if dtype == "int16":
-            source = drawer.activation(shape, dtype, drawer.scale(1e-5, 1e-2))
+            nearby = drawer.integer(-14, -9) + drawer.rng.uniform(-2e-3, 2e-3)
+            special = float(np.float32(2.0**nearby))
+            scale = special if drawer.chance(0.1) else drawer.scale(1e-5, 1e-2)
+            source = drawer.activation(shape, dtype, scale)
         else:
             source = drawer.activation(shape, dtype, drawer.scale(1e-3, 0.5))
         result = drawer.activation(shape, dtype, *outputs.get(dtype, ()))
