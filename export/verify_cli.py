@@ -38,7 +38,14 @@ HOUR = 60  # minutes
 )
 @click.option("--data", help="Corpus for the witness [the one the checkpoint was trained on].")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def verify(path: Path, run: Path | None, minutes: int, witness: str | None, as_json: bool) -> None:
+def verify(
+    path: Path,
+    run: Path | None,
+    minutes: int,
+    witness: str | None,
+    data: str | None,
+    as_json: bool,
+) -> None:
     """Check PATH: a model, a folder of models, a run, or a firmware pack (a folder or .zip).
 
     Of a model: its file, what it does, and an hour of sound. Of several models of one network:
