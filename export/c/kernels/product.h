@@ -7,7 +7,7 @@
 
 typedef struct {
     sordino_broadcast shape;
-    int32_t simple; /* see sordino_scaled_down; the activation leaves the whole type */
+    int32_t simple; /* see sordino_brought_down; the activation leaves the whole type */
     int32_t first_zero_point, second_zero_point;
     sordino_scale output;
     int32_t zero_point;
@@ -29,7 +29,7 @@ static inline void sordino_product_row_s8(const sordino_product_params *p, const
     const sordino_down down = sordino_down_of(p->output, p->zero_point);
     for (const int8_t *end = x + p->shape.size[3]; x != end;) {
         const int32_t product = (*x++ - x_zero) * (*y++ - y_zero);
-        *out++ = (int8_t)sordino_saturated_s8(sordino_brought_down(product, down));
+        *out++ = (int8_t)sordino_brought_down_s8(product, down);
     }
 }
 
@@ -39,7 +39,7 @@ static inline void sordino_product_row_s16(const sordino_product_params *p, cons
     const sordino_down down = sordino_down_of(p->output, 0);
     for (const int16_t *end = x + p->shape.size[3]; x != end;) {
         const int32_t product = (int32_t)*x++ * *y++;
-        *out++ = (int16_t)sordino_saturated_s16(sordino_brought_down(product, down));
+        *out++ = (int16_t)sordino_brought_down_s16(product, down);
     }
 }
 

@@ -5,10 +5,6 @@
 
 #include "sordino_base.h"
 
-#if defined(__ARM_FEATURE_SAT) && !defined(SORDINO_NO_DSP)
-#include <arm_acle.h>
-#endif
-
 /* multiplier * 2^(shift - 31); the shift is -31 to 30. */
 typedef struct {
     int32_t multiplier;
@@ -50,7 +46,6 @@ static inline int32_t sordino_scaled(int32_t value, sordino_scale scale)
     return (((product + (product >> 31)) >> (-scale.shift - 1)) + 1) >> 1;
 }
 
-/* Compilers make one SSAT of it where the core has it. */
 static inline int32_t sordino_saturated_s8(int32_t value)
 {
     return sordino_clamped(value, -128, 127);
@@ -104,9 +99,16 @@ static inline int32_t sordino_brought_down_s8(int32_t value, sordino_down by)
 #endif
 }
 
-static inline int32_t sordino_scaled_down(int32_t value, sordino_scale scale, int32_t offset)
+static inline int32_t sordino_brought_down_s16(int32_t value, sordino_down by)
 {
-    return sordino_brought_down(value, sordino_down_of(scale, offset));
+    const int32_t twice = sordino_brought_twice(value, by);
+#if defined(__arm__) && defined(__ARM_FEATURE_SAT)
+    int32_t saturated;
+    __asm__("ssat %0, #16, %1, asr #1" : "=r"(saturated) : "r"(twice));
+    return saturated;
+#else
+    return sordino_saturated_s16(twice >> 1);
+#endif
 }
 
 #endif

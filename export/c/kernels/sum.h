@@ -50,7 +50,7 @@ static inline void sordino_sum_row_s8(const sordino_sum_params *p, const int8_t 
     for (const int8_t *end = wide + p->shape.size[3]; wide != end;) {
         const int32_t share = sordino_share_s8(*narrow++ - zero, high, low, shift);
         const int32_t sum = *wide++ * (sign * (1 << 19)) + offset + other * share;
-        *out++ = (int8_t)sordino_saturated_s8(sordino_brought_down(sum, down));
+        *out++ = (int8_t)sordino_brought_down_s8(sum, down);
     }
 }
 
@@ -62,7 +62,7 @@ static inline void sordino_sum_equal_row_s8(const sordino_sum_params *p, const i
     const int32_t offset = p->offset;
     for (const int8_t *end = wide + p->shape.size[3]; wide != end;) {
         const int32_t sum = (sign * *wide++ + other * *narrow++) * (1 << 19) + offset;
-        *out++ = (int8_t)sordino_saturated_s8(sordino_brought_down(sum, down));
+        *out++ = (int8_t)sordino_brought_down_s8(sum, down);
     }
 }
 
@@ -75,7 +75,7 @@ static inline void sordino_sum_row_s16(const sordino_sum_params *p, const int16_
     for (const int16_t *end = wide + p->shape.size[3]; wide != end;) {
         const int32_t share = sordino_share_s16(*narrow++, high, low, shift);
         const int32_t sum = *wide++ * (sign * (1 << 14)) + other * share;
-        *out++ = (int16_t)sordino_saturated_s16(sordino_brought_down(sum, down));
+        *out++ = (int16_t)sordino_brought_down_s16(sum, down);
     }
 }
 
@@ -86,7 +86,7 @@ static inline void sordino_sum_equal_row_s16(const sordino_sum_params *p, const 
     const sordino_down down = sordino_down_of(p->output, 0);
     for (const int16_t *end = wide + p->shape.size[3]; wide != end;) {
         const int32_t sum = (sign * *wide++ + other * *narrow++) * (1 << 14);
-        *out++ = (int16_t)sordino_saturated_s16(sordino_brought_down(sum, down));
+        *out++ = (int16_t)sordino_brought_down_s16(sum, down);
     }
 }
 

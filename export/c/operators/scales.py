@@ -16,7 +16,7 @@ FLOAT_LIMITS = {  # of fused activations
     "RELU6": (0.0, 6.0),
     "RELU_N1_TO_1": (-1.0, 1.0),
 }
-SIMPLE_SHIFTS = range(-23, -1)  # of sordino_scaled_down
+SIMPLE_SHIFTS = range(-23, -1)  # of sordino_brought_down
 
 
 def one_type(model: CModel, operator: COperator, *tensors: CTensor) -> str:
