@@ -49,12 +49,7 @@ def _check(sidecar: Sidecar) -> None:
         _check_name(what, getattr(sidecar, what))
     _check_tensors("input", sidecar.inputs)
     _check_tensors("output", sidecar.outputs)
-    names = [state.name for state in sidecar.states]
-    for name in names:
-        _check_name("name of a state", name)
-    entries, exits = ([getattr(s, end) for s in sidecar.states] for end in ("input", "output"))
-    for what, values in (("name", names), ("input", entries), ("output", exits)):
-        demand(len(set(values)) == len(values), f"two states share one {what}")
+    _check_states(sidecar)
     for file in (sidecar.model, *sidecar.sources):
         demand(FILE_NAME.fullmatch(file.file) is not None, f"it names a file {shown(file.file)}")
     network = sidecar.network
@@ -68,9 +63,25 @@ def _check(sidecar: Sidecar) -> None:
     for name in sidecar.operators:
         _check_name("name of an operator", name)
     contract = sidecar.contract
-    demand(contract.sample_rate <= LARGEST_RATE, f"its rate is {contract.sample_rate} Hz")
+    demand(contract.sample_rate <= LARGEST_RATE, f"its rate is beyond {LARGEST_RATE} Hz")
     demand(contract.overlap <= MOST_OVERLAP, f"{contract.overlap} of its frames overlap")
     demand(GAINS[0] <= contract.scale <= GAINS[1], f"it multiplies spectra by {contract.scale:g}")
+
+
+def _check_states(sidecar: Sidecar) -> None:
+    """Each leads from one output to one input of its shape, and only the features are none."""
+    entries = {spec.name: spec for spec in sidecar.inputs[1:]}
+    exits = {spec.name: spec for spec in sidecar.outputs[1:]}
+    for state in sidecar.states:
+        _check_name("name of a state", state.name)
+        what = f"the state {shown(state.name)}"
+        entry, exit_ = entries.pop(state.input, None), exits.pop(state.output, None)
+        if entry is None or exit_ is None:
+            raise Damaged(f"{what} has no input or output of its own")
+        demand(entry.shape == exit_.shape, f"{what} changes its shape")
+    demand(not entries, "an input is neither features nor a state")
+    names = {state.name for state in sidecar.states}
+    demand(len(names) == len(sidecar.states), "two states share one name")
 
 
 def _check_tensors(kind: str, specs: Sequence[TensorSpec]) -> None:

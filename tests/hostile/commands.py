@@ -16,7 +16,7 @@ def main(model: str, noisy: str) -> None:
     outcomes = {}
     for name, arguments in {
         "denoise": [noisy, "clean.wav", "--model", model],
-        "profile": [model, "--seconds", "0.05"],
+        "profile": [model, "--seconds", "0.1"],
         "verify": [model],
     }.items():
         said = io.StringIO()

@@ -109,9 +109,10 @@ def test_a_model_altered_after_it_was_loaded_is_refused(tmp_path: Path) -> None:
 
 def test_a_sidecar_of_another_model_is_refused(tmp_path: Path) -> None:
     artefact = write_artefact(tmp_path, "tflite-fp32")
-    inputs = tuple(reversed(artefact.sidecar.inputs))
-    swapped = artefact.sidecar.model_copy(update={"inputs": inputs})
-    sidecar_path(artefact.path).write_text(swapped.model_dump_json(by_alias=True))
+    first, *others = artefact.sidecar.inputs
+    inputs = (first.model_copy(update={"name": "spectrum"}), *others)
+    renamed = artefact.sidecar.model_copy(update={"inputs": inputs})
+    sidecar_path(artefact.path).write_text(renamed.model_dump_json(by_alias=True))
     with pytest.raises(InputError, match="other inputs or outputs"):
         open_engine(load_artefact(artefact.path))
 
