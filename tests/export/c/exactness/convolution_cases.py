@@ -22,7 +22,7 @@ def conv_2d(drawer: Drawer, dtype: str) -> Case:
     kernel, options = _window(drawer, schema.Conv2DOptionsT(), dilated=True)
     shape, target = _shapes(drawer, kernel, options, groups * depth, filters)
     source = _source(drawer, shape, dtype)
-    weight, bias = _weights(drawer, source, (filters, *kernel, depth), axis=0)
+    weight, bias = _weights(drawer, source, (filters, *kernel, depth), axis=0, narrow=True)
     result = _result(drawer, target, dtype, source, weight)
     inputs = (source, weight) if bias is None else (source, weight, bias)
     return Case("CONV_2D", options, inputs, (result,), drawer.feeds(source))
@@ -66,7 +66,9 @@ def fully_connected(drawer: Drawer, dtype: str) -> Case:
     options.fusedActivationFunction = drawer.one_of(FUSED.NONE, FUSED.RELU, FUSED.RELU6)
     source = _source(drawer, shape, dtype)
     per_channel = dtype != "float32" and drawer.chance(0.5)
-    weight, bias = _weights(drawer, source, (filters, depth), axis=0, per_channel=per_channel)
+    weight, bias = _weights(
+        drawer, source, (filters, depth), axis=0, per_channel=per_channel, narrow=True
+    )
     result = _result(drawer, (shape[0], filters), dtype, source, weight)
     inputs = (source, weight) if bias is None else (source, weight, bias)
     return Case("FULLY_CONNECTED", options, inputs, (result,), drawer.feeds(source))
@@ -109,9 +111,15 @@ def _source(drawer: Drawer, shape: Shape, dtype: str) -> Value:
 
 
 def _weights(
-    drawer: Drawer, source: Value, shape: Shape, axis: int, per_channel: bool = True
+    drawer: Drawer,
+    source: Value,
+    shape: Shape,
+    axis: int,
+    per_channel: bool = True,
+    narrow: bool = False,
 ) -> tuple[Value, Value | None]:
-    """Symmetric int8 weights and their bias, or float ones; a bias may be missing."""
+    """Symmetric int8 weights and their bias, or float ones; a bias may be missing. One in five
+    biases beside int16 is int32 where ``narrow``."""
     with_bias = drawer.chance(0.85)
     if source.dtype == "float32":
         weight = drawer.rng.normal(size=shape).astype(np.float32)
@@ -125,14 +133,16 @@ def _weights(
     if not with_bias:
         return weight_value, None
     bias_scales = tuple(float(np.float32(source.scales[0]) * np.float32(s)) for s in scales)
-    return weight_value, Value.constant(_bias(drawer, source.dtype, count), bias_scales, zeros)
+    values = _bias(drawer, source.dtype, count, narrow and drawer.chance(0.2))
+    return weight_value, Value.constant(values, bias_scales, zeros)
 
 
-def _bias(drawer: Drawer, dtype: str, count: int) -> Array:
-    """int32 beside int8 values, int64 beside int16 ones, of very different sizes."""
-    spread = 2.0 ** drawer.integer(4, 20 if dtype == "int8" else 28)
+def _bias(drawer: Drawer, dtype: str, count: int, narrow: bool) -> Array:
+    """int32 beside int8 values, int64 beside int16 ones (int32 if ``narrow``), of very different
+    sizes."""
+    spread = 2.0 ** drawer.integer(4, 20 if dtype == "int8" or narrow else 28)
     values = np.rint(drawer.rng.normal(0, spread, count))
-    return values.astype(np.int32 if dtype == "int8" else np.int64)
+    return values.astype(np.int32 if dtype == "int8" or narrow else np.int64)
 
 
 def _result(drawer: Drawer, shape: Shape, dtype: str, source: Value, weight: Value) -> Value:

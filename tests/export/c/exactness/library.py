@@ -35,7 +35,8 @@ WARNINGS = [
 ]
 FLAVOURS = {
     "plain": [],
-    "dsp": ["-D__ARM_FEATURE_DSP=1", "-D__ARM_FEATURE_SAT=1", f"-I{EMULATED}"],
+    "dsp": ["-D__ARM_FEATURE_DSP=1", f"-I{EMULATED}"],
+    "helium": ["-D__ARM_FEATURE_MVE=1", "-D__ARM_FEATURE_DSP=1", f"-I{EMULATED}"],
 }
 GUARD = 64  # bytes of a pattern on both sides of whatever a kernel may write
 PATTERN = b"\x5a"
