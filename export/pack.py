@@ -22,6 +22,7 @@ from runtime.pack import is_pack
 from runtime.pack_format import (
     CONTRACT,
     FIGURES,
+    FIRMWARE_FORMATS,
     MANIFEST,
     MODEL_HEADER,
     MODEL_SOURCE,
@@ -85,6 +86,11 @@ def write_pack(
     cannot be packed; EngineMissing without a reference engine for its format.
     """
     _check_destination(destination)
+    if artefact.sidecar.sources:
+        raise InputError(
+            "A pack is made of a TFLite or ONNX model, and this one is C.",
+            hint="Pack the TFLite model it came from, and hand over the folder of the C beside it.",
+        )
     chosen = signal or held_out_signal(artefact.sidecar.contract, data)
     golden, files = golden_files(artefact, chosen)
     known = [*exact_figures(artefact.sidecar), *arena_figures(artefact)[0]]
@@ -92,7 +98,7 @@ def write_pack(
     arena_bytes = arena_constant(arena.value if arena else None)
     chosen_targets = _distinct(targets or _default_targets(artefact.sidecar.target))
     reports = [judge_fit(artefact.sidecar, target, arena) for target in chosen_targets]
-    has_sources = artefact.sidecar.target.startswith("tflite")
+    has_sources = artefact.sidecar.target in FIRMWARE_FORMATS
     files |= _model_files(artefact)
     if has_sources:
         files |= _source_files(artefact, arena_bytes)

@@ -80,8 +80,10 @@ def _table(output: Path, summary: PackSummary) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
+    from runtime.pack_format import FIRMWARE_FORMATS
+
     manifest = summary.manifest
-    unmeasured = summary.arena_bytes is None and manifest.target.startswith("tflite")
+    unmeasured = summary.arena_bytes is None and manifest.target in FIRMWARE_FORMATS
     table = Table(
         "target",
         "fit",

@@ -10,7 +10,14 @@ from pydantic import ValidationError
 
 from runtime.artefact import GateResult
 from runtime.pack_checks import arena_figure, check_contents, read_figures
-from runtime.pack_format import MANIFEST, Manifest, archive, arena_constant, canonical_json
+from runtime.pack_format import (
+    FIRMWARE_FORMATS,
+    MANIFEST,
+    Manifest,
+    archive,
+    arena_constant,
+    canonical_json,
+)
 from runtime.pack_reading import PackContents, read_pack
 from runtime.pack_replay import replay_in_child
 from targets.errors import InputError
@@ -38,7 +45,7 @@ def verify_pack(path: Path) -> list[GateResult]:
         return [*results, *_not_run_after(files)]
     checked = check_contents(contents.files, manifest)
     results += [files, *(gate(*line) for line in checked)]
-    if manifest.target.startswith("tflite"):
+    if manifest.target in FIRMWARE_FORMATS:
         results.append(_arena_gate(contents))
     if any(result.verdict == "fail" for result in results):
         return [*results, unavailable("pack-golden", "the model is not run: see above")]

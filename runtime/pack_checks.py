@@ -15,6 +15,7 @@ from runtime.figures import ARENA_FIGURE, Figure
 from runtime.pack_format import (
     CONTRACT,
     FIGURES,
+    FIRMWARE_FORMATS,
     GOLDEN,
     MODEL_HEADER,
     MODEL_SOURCE,
@@ -50,7 +51,7 @@ def check_contents(files: Files, manifest: Manifest) -> list[CheckLine]:
         _line("pack-sidecar", _sidecar_problems, files, manifest, sidecar, "describes the model"),
         _line("pack-contract", _contract_problems, files, manifest, sidecar, "equals the sidecar"),
     ]
-    if manifest.target.startswith("tflite"):
+    if manifest.target in FIRMWARE_FORMATS:
         checks: list[tuple[str, _Check, str]] = [
             ("pack-c-array", _array_problems, "equals the model"),
             ("pack-operators", _operator_problems, "those of the sidecar"),
@@ -109,7 +110,7 @@ def _sidecar_problems(files: Files, manifest: Manifest, sidecar: Sidecar) -> lis
     if sidecar.target != manifest.target or sidecar.name != manifest.name:
         problems.append(f"{manifest.sidecar} states another name or format than the manifest")
     required = [CONTRACT, FIGURES, GOLDEN]
-    if manifest.target.startswith("tflite"):
+    if manifest.target in FIRMWARE_FORMATS:
         required += [MODEL_SOURCE, MODEL_HEADER, OP_RESOLVER]
     return problems + [f"{path} is missing" for path in required if path not in files]
 

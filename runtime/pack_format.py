@@ -41,6 +41,9 @@ Role = Literal[
     "readme",
 ]
 
+# Formats that TFLM runs: only for these a pack has sources, an operator list and an arena.
+FIRMWARE_FORMATS = ("tflite-int8", "tflite-int16x8", "tflite-fp32")
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
