@@ -31,6 +31,7 @@ COLUMNS = (
     *("model", "core", "instructions", "most", "per MAC"),
     *("code", "constants", "RAM", "stack", "bits"),
 )
+WITHOUT_FLOATS = ("cortex-m0", "cortex-m3", "rv32imac")  # 90 to 190 instructions per MAC: no use
 TOO_MANY = 6.0  # instructions per MAC
 # TFLM with CMSIS-NN kernels (-O2) and a first generated C (-O3), instructions of one step of a
 # network of 97,000 MACs with convolutions and a GRU, int8, in the same simulator.
@@ -59,6 +60,8 @@ def main() -> None:
             continue
         reports[name] = []
         for core in options.cores:
+            if name.endswith("fp32") and core in WITHOUT_FLOATS:
+                continue
             labels = work[name].labels if core in options.operators else ()
             report = simulate(
                 work[name].sources,
