@@ -5,7 +5,8 @@ order in which they cost most for the least noise (the greedy peeling by which C
 Approximation Algorithms for Finding Dense Components in a Graph", 2000, finds dense subgraphs:
 noise belongs to pairs of layers). How far to peel is found by bisection, then single layers are
 tried once more. The order is estimated; every mix that is judged is a real file on the held-out
-mixtures, scored with the budget's own metrics.
+mixtures, scored with the budget's own metrics. A mix that is further from the float graph than
+plain int8 is not taken even if it is inside: on other mixtures it would not be.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def search(
     )
     wide = _bisected(judge, everything, peeling_order(judge.parts, sensitivity))
     for index in sorted(wide, key=lambda one: -judge.parts[one].cost)[:LAST_TRIES]:
-        if judge.trial(wide - {index}, f"{len(wide)} but {judge.parts[index].name}").inside:
+        if judge.good(wide - {index}, f"{len(wide)} but {judge.parts[index].name}"):
             wide = wide - {index}
     heard = stack_features(reference.contract, [item.noisy for item in reference.mixtures])
     errors = error_report(
@@ -137,6 +138,11 @@ class _Judge:
             self.trials[wide] = try_out(quantized, self.reference, what, names, cost)
         return self.trials[wide]
 
+    def good(self, wide: frozenset[int], what: str) -> bool:
+        """Whether a mix is inside, and no further from the float graph than int8."""
+        trial = self.trial(wide, what)
+        return trial.inside and trial.snr_db >= self.trials[frozenset()].snr_db
+
 
 def _bisected(judge: _Judge, everything: frozenset[int], order: Sequence[int]) -> frozenset[int]:
     """How far layers can go back to int8 in this order: none is inside, all are not."""
@@ -144,7 +150,7 @@ def _bisected(judge: _Judge, everything: frozenset[int], order: Sequence[int]) -
     while outside - inside > 1:
         middle = (inside + outside) // 2
         wide = everything.difference(order[:middle])
-        if judge.trial(wide, f"{len(wide)} in int16").inside:
+        if judge.good(wide, f"{len(wide)} in int16"):
             inside = middle
         else:
             outside = middle

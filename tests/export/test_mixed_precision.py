@@ -139,6 +139,33 @@ def test_the_search_finds_the_layers_that_are_needed(
     assert mix.errors[0].precision == "int8"
 
 
+def test_a_mix_that_is_inside_by_luck_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch,
+    graph: StepGraph,
+    calibration: Calibration,
+    reference: Reference,
+    signals: Signals,
+) -> None:
+    """Every mix is inside, but without one layer it is further from the float graph than int8."""
+
+    def judge(
+        quantized: QuantizedGraph,
+        reference: Reference,
+        what: str,
+        layers: Sequence[str] = (),
+        cost: float = 0.0,
+    ) -> Trial:
+        lucky = layers and "gru/new" not in layers
+        loss = 0.01 if layers else 0.2
+        snr_db = 20.0 if lucky else 30.0
+        return Trial(what, tuple(layers), cost, {}, {"si_sdr": loss}, snr_db, loss <= 0.1)
+
+    monkeypatch.setattr(mixed_precision, "try_out", judge)
+    mix = search(graph, calibration, reference, stack_features(reference.contract, signals[:2]))
+    assert "gru/new" in mix.wide
+    assert mix.chosen.snr_db == 30.0
+
+
 def test_trials_made_before_are_not_made_again(
     monkeypatch: pytest.MonkeyPatch,
     graph: StepGraph,
