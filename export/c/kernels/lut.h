@@ -13,6 +13,12 @@ static inline void sordino_lut_s8(const sordino_lut_s8_params *p, const int8_t *
 {
     const int8_t *results = p->results;
     int32_t left = p->size;
+#if SORDINO_HELIUM
+    for (; left >= 16; left -= 16, in += 16, out += 16) {
+        const uint8x16_t offsets = vldrbq_u8((const uint8_t *)in);
+        vstrbq_s8(out, vldrbq_gather_offset_s8(results, offsets));
+    }
+#endif
     for (; left >= 4; left -= 4, in += 4, out += 4) {
         const int8_t first = results[(uint8_t)in[0]], second = results[(uint8_t)in[1]];
         const int8_t third = results[(uint8_t)in[2]], fourth = results[(uint8_t)in[3]];

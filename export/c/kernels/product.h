@@ -3,6 +3,7 @@
 #define SORDINO_PRODUCT_H
 
 #include "broadcast.h"
+#include "helium.h"
 #include "rounding.h"
 
 typedef struct {
@@ -19,6 +20,34 @@ static inline int32_t sordino_product_scaled(const sordino_product_params *p, in
     const int32_t value = sordino_scaled(product, p->output) + p->zero_point;
     return sordino_clamped(value, p->lowest, p->highest);
 }
+
+#if SORDINO_HELIUM
+
+static inline int32x4_t sordino_product_vector(const sordino_product_params *p, int32x4_t x,
+                                               int32x4_t y)
+{
+    const int32x4_t value = sordino_vector_scaled(vmulq_s32(x, y), p->output);
+    return sordino_vector_clamped(vaddq_n_s32(value, p->zero_point), p->lowest, p->highest);
+}
+
+static inline void sordino_product_row_s8(const sordino_product_params *p, const int8_t *x_row,
+                                          const int8_t *y_row, int8_t *out)
+{
+    const sordino_product_params k = *p;
+    SORDINO_VECTOR_ROW(int8_t, vldrbq, vstrbq, x_row, y_row, out, k.shape.size[3],
+                       sordino_product_vector(&k, vsubq_n_s32(x, k.first_zero_point),
+                                              vsubq_n_s32(y, k.second_zero_point)));
+}
+
+static inline void sordino_product_row_s16(const sordino_product_params *p, const int16_t *x_row,
+                                           const int16_t *y_row, int16_t *out)
+{
+    const sordino_product_params k = *p;
+    SORDINO_VECTOR_ROW(int16_t, vldrhq, vstrhq, x_row, y_row, out, k.shape.size[3],
+                       sordino_product_vector(&k, x, y));
+}
+
+#else
 
 /* In the rows, parameters are copied first: stores of int8 might change them, for all the compiler
  * knows. */
@@ -42,6 +71,8 @@ static inline void sordino_product_row_s16(const sordino_product_params *p, cons
         *out++ = (int16_t)sordino_brought_down_s16(product, down);
     }
 }
+
+#endif
 
 static inline void sordino_product_s8(const sordino_product_params *p, const int8_t *first,
                                       const int8_t *second, int8_t *out)

@@ -8,6 +8,7 @@
 #define SORDINO_SUM_H
 
 #include "broadcast.h"
+#include "helium.h"
 #include "rounding.h"
 
 typedef struct {
@@ -16,9 +17,10 @@ typedef struct {
     int32_t simple;          /* see sordino_brought_down; the activation leaves the whole type */
     int32_t offset;          /* what the zero points add to the sum */
     int32_t narrow_zero_point;
-    int32_t narrow_high;     /* upper 15 bits of the multiplier, shifted left by 5 for int8 */
-    int32_t narrow_low;      /* lower 16 bits */
-    int32_t narrow_shift;    /* right, at least 1 */
+    int32_t narrow_multiplier;
+    int32_t narrow_high;  /* its upper 15 bits, shifted left by 5 for int8 */
+    int32_t narrow_low;   /* its lower 16 bits */
+    int32_t narrow_shift; /* right, at least 1 */
     sordino_scale output;
     int32_t zero_point;
     int32_t lowest, highest;
@@ -37,6 +39,51 @@ static inline int32_t sordino_share_s16(int32_t value, int32_t high, int32_t low
     const int32_t product = value * high + ((value * low + (1 << 15)) >> 16);
     return (((product + (value >> 31)) >> (shift - 1)) + 1) >> 1;
 }
+
+#if SORDINO_HELIUM
+
+static inline int32x4_t sordino_sum_vector(const sordino_sum_params *p, int32x4_t sum)
+{
+    const int32x4_t value = sordino_vector_scaled(vaddq_n_s32(sum, p->offset), p->output);
+    return sordino_vector_clamped(vaddq_n_s32(value, p->zero_point), p->lowest, p->highest);
+}
+
+static inline int32x4_t sordino_signed_sum(int32x4_t x, int32x4_t y, int32_t sign, int32_t other)
+{
+    return other < 0 ? vsubq_s32(x, y) : (sign < 0 ? vsubq_s32(y, x) : vaddq_s32(x, y));
+}
+
+#define SORDINO_SUM_ROW(suffix, type, load, store, bits)                                         \
+    static inline void sordino_sum_row_##suffix(const sordino_sum_params *p, const type *wide,   \
+                                                const type *narrow, type *out, int32_t sign,     \
+                                                int32_t other)                                   \
+    {                                                                                            \
+        const sordino_sum_params k = *p;                                                         \
+        const sordino_scale share = {k.narrow_multiplier, -k.narrow_shift};                      \
+        SORDINO_VECTOR_ROW(                                                                      \
+            type, load, store, wide, narrow, out, k.shape.size[3],                               \
+            sordino_sum_vector(                                                                  \
+                &k, sordino_signed_sum(                                                          \
+                        vshlq_n_s32(x, bits - 1),                                                \
+                        sordino_vector_scaled(                                                   \
+                            vshlq_n_s32(vsubq_n_s32(y, k.narrow_zero_point), bits), share),      \
+                        sign, other)));                                                          \
+    }                                                                                            \
+    static inline void sordino_sum_equal_row_##suffix(                                           \
+        const sordino_sum_params *p, const type *wide, const type *narrow, type *out,            \
+        int32_t sign, int32_t other)                                                             \
+    {                                                                                            \
+        const sordino_sum_params k = *p;                                                         \
+        SORDINO_VECTOR_ROW(                                                                      \
+            type, load, store, wide, narrow, out, k.shape.size[3],                               \
+            sordino_sum_vector(                                                                  \
+                &k, vshlq_n_s32(sordino_signed_sum(x, y, sign, other), bits - 1)));              \
+    }
+
+SORDINO_SUM_ROW(s8, int8_t, vldrbq, vstrbq, 20)
+SORDINO_SUM_ROW(s16, int16_t, vldrhq, vstrhq, 15)
+
+#else
 
 /* The signs are constants wherever these are called. Parameters are copied before the loops:
  * stores of int8 might change them, for all the compiler knows. */
@@ -89,6 +136,8 @@ static inline void sordino_sum_equal_row_s16(const sordino_sum_params *p, const 
         *out++ = (int16_t)sordino_brought_down_s16(sum, down);
     }
 }
+
+#endif
 
 /* Any row: inputs that stay where they are, fused activations, unusual scales. */
 #define SORDINO_SUM_SLOW_ROW(name, type, bits, share)                                            \

@@ -186,6 +186,7 @@ def _sum(model: CModel, operator: COperator, sign: int) -> Call:
         ("simple", _simple(output, dtype, limits)),
         ("offset", offset),
         ("narrow_zero_point", narrow.zero_point),
+        ("narrow_multiplier", narrow.factor.value),
         ("narrow_high", narrow.factor.value >> 16 << (_LEFT[dtype] - 15)),
         ("narrow_low", narrow.factor.value & 0xFFFF),
         ("narrow_shift", max(narrow.factor.right, 1)),

@@ -140,6 +140,7 @@ EMULATED_WITH_SCALAR(vsubq_n_s32, vsubq_s32)
 EMULATED_WITH_SCALAR(vmulq_n_s32, vmulq_s32)
 EMULATED_WITH_SCALAR(vqrdmulhq_n_s32, vqrdmulhq_s32)
 EMULATED_WITH_SCALAR(vshlq_n_s32, vshlq_s32)
+EMULATED_WITH_SCALAR(vshlq_r_s32, vshlq_s32)
 EMULATED_WITH_SCALAR(vrshlq_n_s32, vrshlq_s32)
 
 static inline int32x4_t vdupq_n_s32(int32_t a)
