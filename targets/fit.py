@@ -17,14 +17,14 @@ CPU_SHARE = 0.8  # of a hop; the rest is for the front end and the firmware arou
 ARENA_MARGIN_BYTES = 2048
 ARENA_MARGIN_SHARE = 0.05
 
-# Cycles per multiply-accumulate of int8 models under TFLM with CMSIS-NN. An instruction count of
-# 516 k for 97 k MACs, exact in simulation on M4 and M33, times 1.14 cycles per instruction from
-# documented timings at zero wait states. Not yet calibrated on a board, hence the wide range, and
-# hence no figure at all for cores that were not modelled (M7, M55).
-CYCLES_PER_MAC = 6.1
+# Cycles per multiply-accumulate on M4 and M33, by format: instructions of a whole step, exact in
+# simulation, times 1.14 cycles per instruction from documented timings at zero wait states.
+# Interpreter (with CMSIS-NN): 516 k instructions for 97 k MACs. Generated C: 2.22 (int8) and 2.32
+# (int16x8) per MAC for the preset tiny, of which the larger small needs 1.81. Not yet calibrated on
+# a board, hence the wide range, and hence no figure at all for cores that were not modelled.
+CYCLES_PER_MAC = {"tflite-int8": 6.1, "c-int8": 2.5, "c-int16x8": 2.6}
 MODELLED_RANGE = (0.9, 1.3)
 MODELLED_CORES = ("cortex-m4", "cortex-m33")
-MODELLED_FORMAT = "tflite-int8"
 
 
 class _Record(BaseModel):
@@ -222,10 +222,15 @@ def _real_time_line(
         unit="µs",
         basis="modelled",
         note=(
-            f"modelled {low:.0f} to {high:.0f} µs: {macs:,} MACs × {CYCLES_PER_MAC} cycles "
-            f"(TFLM with CMSIS-NN, zero wait states), −10/+30 %; limit {CPU_SHARE:.0%} of a hop"
+            f"modelled {low:.0f} to {high:.0f} µs: {macs:,} MACs × "
+            f"{CYCLES_PER_MAC[artefact_format]} cycles ({_runner(artefact_format)}, zero wait states), −10/+30 %; "
+            f"limit {CPU_SHARE:.0%} of a hop"
         ),
     )
+
+
+def _runner(artefact_format: str) -> str:
+    return "generated C" if artefact_format.startswith("c-") else "TFLM with CMSIS-NN"
 
 
 def modelled_step_us(
@@ -236,15 +241,18 @@ def modelled_step_us(
     if target.core not in MODELLED_CORES:
         core = target.core or "a core the profile does not name"
         return f"no calibrated cycle model for {core}: measure on the device"
-    if artefact_format != MODELLED_FORMAT:
-        return f"the cycle model covers {MODELLED_FORMAT} only"
+    if artefact_format not in CYCLES_PER_MAC:
+        return f"the cycle model covers {', '.join(CYCLES_PER_MAC)} only"
     if clock is None:
         return "the profile states no clock"
-    low, high = (factor * CYCLES_PER_MAC * macs_per_step / clock for factor in MODELLED_RANGE)
+    per_mac = CYCLES_PER_MAC[artefact_format]
+    low, high = (factor * per_mac * macs_per_step / clock for factor in MODELLED_RANGE)
     return low, high
 
 
 def most_macs(target: Target, hop_us: float) -> int | None:
-    """The most MACs a step may have to fit ``target`` at every modelled speed, None if unknown."""
-    modelled = modelled_step_us(target, MODELLED_FORMAT, 1)
+    """The most MACs a step may have to fit ``target`` in its first modelled format, at every
+    modelled speed; None if unknown."""
+    format = next((name for name in target.formats if name in CYCLES_PER_MAC), "")
+    modelled = modelled_step_us(target, format, 1)
     return None if isinstance(modelled, str) else int(CPU_SHARE * hop_us / modelled[1])
