@@ -19,20 +19,28 @@ SORDINO_CONV_INLINE int32x4_t sordino_conv_vector(int32_t s0, int32_t s1, int32_
     return vsetq_lane_s32(s3, vsetq_lane_s32(s2, vsetq_lane_s32(s1, first, 1), 2), 3);
 }
 
-/* Four sums to four outputs; ``channel`` has their records ``offsets`` bytes on. */
-SORDINO_CONV_INLINE int32x4_t sordino_conv_outputs_s8(int32x4_t sums, const sordino_conv_s8_params *p,
-                                                const sordino_conv_channel *channel,
-                                                uint32x4_t offsets)
+/* value * multiplier * 2^(shift - 31), rounded twice as sordino_scaled does. */
+SORDINO_CONV_INLINE int32x4_t sordino_conv_scaled(int32x4_t value, int32x4_t multiplier,
+                                                  int32x4_t shift)
 {
-    const int32_t *record = &channel->bias;
-    const int32x4_t shift = vldrwq_gather_offset_s32(record + 2, offsets);
-    const int32x4_t right = vminq_s32(shift, vdupq_n_s32(0));
-    int32x4_t value = vaddq_s32(sums, vldrwq_gather_offset_s32(record, offsets));
-    value = vshlq_s32(value, vmaxq_s32(shift, vdupq_n_s32(0)));
-    value = vqrdmulhq_s32(value, vldrwq_gather_offset_s32(record + 1, offsets));
+    const int32x4_t zero = vdupq_n_s32(0), right = vminq_s32(shift, zero);
+    value = vqrdmulhq_s32(vshlq_s32(value, vmaxq_s32(shift, zero)), multiplier);
     /* vrshl rounds half up: a negative value that is shifted to the right starts one lower */
     value = vaddq_s32(value, vshrq_n_s32(vandq_s32(value, right), 31));
-    value = vaddq_n_s32(vrshlq_s32(value, right), p->zero_point);
+    return vrshlq_s32(value, right);
+}
+
+/* Four sums to four outputs; ``channel`` has their records ``offsets`` bytes on. */
+SORDINO_CONV_INLINE int32x4_t sordino_conv_outputs_s8(int32x4_t sums,
+                                                      const sordino_conv_s8_params *p,
+                                                      const sordino_conv_channel *channel,
+                                                      uint32x4_t offsets)
+{
+    const int32_t *record = &channel->bias;
+    const int32x4_t multiplier = vldrwq_gather_offset_s32(record + 1, offsets);
+    const int32x4_t shift = vldrwq_gather_offset_s32(record + 2, offsets);
+    int32x4_t value = vaddq_s32(sums, vldrwq_gather_offset_s32(record, offsets));
+    value = vaddq_n_s32(sordino_conv_scaled(value, multiplier, shift), p->zero_point);
     value = vmaxq_s32(value, vdupq_n_s32(p->lowest));
     return vminq_s32(value, vdupq_n_s32(p->highest));
 }

@@ -57,9 +57,11 @@ SORDINO_CONV_INLINE int32x4_t sordino_conv_outputs_s16(int32x4_t sums, const sor
                                                  uint32x4_t offsets)
 {
     const int32_t *record = &channel->bias;
+    const int32x4_t multiplier = vldrwq_gather_offset_s32(record + 1, offsets);
+    const int32x4_t shift = vldrwq_gather_offset_s32(record + 2, offsets);
     int32x4_t value = vaddq_s32(sums, vldrwq_gather_offset_s32(record, offsets));
-    value = vmulhq_s32(value, vldrwq_gather_offset_s32(record + 1, offsets));
-    value = vrshlq_s32(value, vnegq_s32(vldrwq_gather_offset_s32(record + 2, offsets)));
+    value = p->twice ? sordino_conv_scaled(value, multiplier, shift)
+                     : vrshlq_s32(vmulhq_s32(value, multiplier), vnegq_s32(shift));
     value = vmaxq_s32(value, vdupq_n_s32(p->lowest));
     return vminq_s32(value, vdupq_n_s32(p->highest));
 }

@@ -1,6 +1,7 @@
 /* Convolutions of int16 with int8 weights: their parameters, and from a sum to the output's scale.
  *
- * TFLM sums in 64 bits, multiplies by 15 bits and rounds once, half up. */
+ * TFLM sums in 64 bits, multiplies by 15 bits and rounds once, half up; but where the model's biases
+ * are int32, it sums in 32 bits, multiplies by 31 and rounds twice. */
 #ifndef SORDINO_CONV_SCALING_S16_H
 #define SORDINO_CONV_SCALING_S16_H
 
@@ -21,6 +22,7 @@ typedef struct {
     int32_t pitch;           /* from row to row, a multiple of 4 */
     int32_t lowest, highest; /* of the fused activation */
     int32_t wide;            /* a sum may need more than 32 bits, or a shift is less than 17 */
+    int32_t twice;           /* biases are int32 in the model: sums are scaled as in int8 */
 } sordino_conv_s16_params;
 
 SORDINO_CONV_INLINE int16_t sordino_conv_clamped_s16(const sordino_conv_s16_params *p, int32_t value)
@@ -28,11 +30,15 @@ SORDINO_CONV_INLINE int16_t sordino_conv_clamped_s16(const sordino_conv_s16_para
     return (int16_t)sordino_clamped(value, p->lowest, p->highest);
 }
 
-/* Where not ``wide``: multipliers stand 16 bits higher and shifts are less by as many, so that
+/* Where neither ``wide`` nor ``twice``: multipliers stand 16 bits higher and shifts are less by as many, so that
  * only the upper word of the product is needed. */
 SORDINO_CONV_INLINE int16_t sordino_conv_output_s16(const sordino_conv_s16_params *p,
                                               const sordino_conv_channel *channel, int32_t sum)
 {
+    if (p->twice) {
+        const sordino_scale scale = {channel->multiplier, channel->shift};
+        return sordino_conv_clamped_s16(p, sordino_scaled(sum, scale));
+    }
     const int32_t high = (int32_t)(sordino_product(sum, channel->multiplier) >> 32);
     const int32_t half = (int32_t)((1u << channel->shift) >> 1);
     return sordino_conv_clamped_s16(p, (high + half) >> channel->shift);

@@ -51,17 +51,30 @@ class Scaling:
             "simple": int(within and (self.lowest, self.highest) == LIMITS["int8"]),
         }
 
-    def s16_fields(self, bias: Integers, largest: int) -> tuple[Integers, dict[str, FieldValue]]:
-        """The same for ``sordino_conv_s16_params``, of sums up to ``largest`` in magnitude; the
-        records are ``sordino_conv_wide_channel`` where those are wide."""
+    def s16_fields(
+        self, bias: Integers, largest: int, twice: bool
+    ) -> tuple[Integers, dict[str, FieldValue]]:
+        """The same for ``sordino_conv_s16_params``, of sums up to ``largest`` in magnitude.
+
+        The records are ``sordino_conv_wide_channel`` where those are wide. ``twice`` where the
+        model's biases are int32.
+        """
         pairs = np.array([(reduced_multiplier(item), 15 - item.shift) for item in self.multipliers])
-        wide = largest >= 2**31 or int(pairs[:, 1].min()) <= WIDE_BITS
-        words = np.ascontiguousarray(bias, "<i8").view("<i4").reshape(-1, 2)  # lower and upper
-        raised = np.column_stack([bias, pairs[:, 0] << WIDE_BITS, pairs[:, 1] - WIDE_BITS])
-        return np.column_stack([words, pairs]) if wide else raised, {
+        wide = not twice and (largest >= 2**31 or int(pairs[:, 1].min()) <= WIDE_BITS)
+        if wide:
+            words = np.ascontiguousarray(bias, "<i8").view("<i4").reshape(-1, 2)  # lower, upper
+            records = np.column_stack([words, pairs])
+        elif twice:
+            whole = [(item.value, item.shift) for item in self.multipliers]
+            records = np.column_stack([bias, whole])
+        else:
+            raised = np.column_stack([pairs[:, 0] << WIDE_BITS, pairs[:, 1] - WIDE_BITS])
+            records = np.column_stack([bias, raised])
+        return records, {
             "lowest": self.lowest,
             "highest": self.highest,
             "wide": int(wide),
+            "twice": int(twice),
         }
 
 

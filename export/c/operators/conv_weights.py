@@ -20,9 +20,10 @@ KINDS = {
     ("float32", "float32", "float32"): "f32",
 }
 FOUR = 4  # int8 weights in a word, and rows that the kernels take at a time
+NARROW_BIASES = ("CONV_2D", "FULLY_CONNECTED")  # for which TFLM takes int32 beside int16, too
 READ_BEHIND = 16  # bytes behind the last row that vectors may read
 LARGEST = {"int8": 128, "int16": 32768}  # stored value, without its sign
-SUM_BITS = {"int8": 31, "int16": 47}  # of TFLM's sums, without the sign
+SUM_BITS = {"int32": 31, "int64": 47}  # of TFLM's sums, without the sign, by bias
 
 
 def kernel_kind(model: CModel, operator: COperator, source: CTensor, weight: CTensor) -> str:
@@ -46,7 +47,8 @@ def stored_bias(model: CModel, operator: COperator, position: int, channels: int
     bias = model.optional(operator, position)
     if bias is None:
         return np.zeros(channels, wanted)
-    if bias.dtype != wanted:
+    narrow = dtype == "int16" and bias.dtype == "int32" and operator.name in NARROW_BIASES
+    if bias.dtype != wanted and not narrow:
         raise model.refusal(operator, f"its bias is {bias.dtype}; beside {dtype} it is {wanted}")
     if bias.data is None or bias.data.size != channels:
         raise model.refusal(operator, f"the bias {bias.name!r} is no constant of {channels} values")
@@ -114,7 +116,7 @@ def integer_fields(
     folded, largest = folded_bias(model, operator, rows, bias)
     if model.output(operator).dtype == "int8":
         return scaling.s8_fields(folded)
-    return scaling.s16_fields(folded, largest)
+    return scaling.s16_fields(folded, largest, bias.dtype == np.int32)
 
 
 def padded(count: int) -> int:
@@ -134,8 +136,8 @@ def folded_bias(model: CModel, operator: COperator, rows: Array, bias: Array) ->
     # In float64: near the ends of int64 a bias must not wrap here.
     reached = np.maximum(np.abs(bias.astype(np.float64)), np.abs(folded.astype(np.float64)))
     largest = float((reached + products).max())
-    if largest >= 2.0 ** SUM_BITS[source.dtype]:
+    if largest >= 2.0 ** SUM_BITS[bias.dtype.name]:
         raise model.refusal(
-            operator, f"its sums may need more than {SUM_BITS[source.dtype]} bits and a sign"
+            operator, f"its sums may need more than {SUM_BITS[bias.dtype.name]} bits and a sign"
         )
     return folded, int(largest)

@@ -209,4 +209,4 @@ def test_the_short_way_rounds_as_the_long_one(total: int, real: float, zero_poin
         return
     constant = (((2 * zero_point + 1) << shift) << 32) + 2**30 - (2**31 if total < 0 else 0)
     short = ((constant + total * multiplier.value) >> 32 >> shift) >> 1
-    assert short == int(multiplied(np.int64(total), multiplier)) + zero_point
+    assert short == int(multiplied(np.array([total]), multiplier)[0]) + zero_point
