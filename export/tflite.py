@@ -100,6 +100,8 @@ class Writer:
     tensors: list[schema.TensorT] = field(default_factory=list)
     codes: list[tuple[int, int]] = field(default_factory=list)  # builtin code and version
     index: dict[str, int] = field(default_factory=dict)
+    contents: dict[bytes, int] = field(default_factory=dict)  # equal constants share a buffer
+    indices: dict[tuple[bytes, tuple[int, ...]], int] = field(default_factory=dict)
 
     def file(self) -> bytes:
         """The finished file, once."""
@@ -165,8 +167,10 @@ class Writer:
         return self.append(record)
 
     def _buffer(self, content: bytes) -> int:
-        self.buffers.append(_AlignedBuffer(np.frombuffer(content, dtype=np.uint8)))
-        return len(self.buffers) - 1
+        if content not in self.contents:
+            self.contents[content] = len(self.buffers)
+            self.buffers.append(_AlignedBuffer(np.frombuffer(content, dtype=np.uint8)))
+        return self.contents[content]
 
     def _operator(self, operator: Operator) -> None:
         code, kind, options = _translated(operator)
@@ -200,7 +204,7 @@ class Writer:
                 source, weight, bias = self._weighted_inputs(operator)
                 shape = np.array(operator.output.shape, np.int32)
                 return [
-                    self.constant(f"{operator.output.name}/shape", shape),
+                    self._indices(f"{operator.output.name}/shape", shape),
                     weight,
                     source,
                     bias,
@@ -220,7 +224,7 @@ class Writer:
             case Pad():
                 pairs = np.array(list(zip(operator.before, operator.after, strict=True)), np.int32)
                 name = f"{operator.output.name}/paddings"
-                return [self._operand(operator.input), self.constant(name, pairs)]
+                return [self._operand(operator.input), self._indices(name, pairs)]
             case Mean():
                 return self._with_indices(operator, axes=operator.axes)
             case Activation() | Reshape() | Requantize():
@@ -231,10 +235,17 @@ class Writer:
     ) -> list[int]:
         """The operator's input, then constants that say which elements it takes."""
         constants = [
-            self.constant(f"{operator.output.name}/{name}", np.array(values, np.int32))
+            self._indices(f"{operator.output.name}/{name}", np.array(values, np.int32))
             for name, values in indices.items()
         ]
         return [self._operand(operator.input), *constants]
+
+    def _indices(self, name: str, values: npt.NDArray[np.int32]) -> int:
+        """Whole numbers that may be another operator's too: named after the first."""
+        known = (values.tobytes(), values.shape)
+        if known not in self.indices:
+            self.indices[known] = self.constant(name, values)
+        return self.indices[known]
 
     def _slopes(self, operator: Prelu) -> int:
         """Slopes ``[1, 1, channels]``, as the kernels broadcast them."""

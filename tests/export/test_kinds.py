@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from distill.bands import Bands
 from distill.checkpoint import load_checkpoint, save_checkpoint
@@ -135,9 +137,18 @@ def test_operators_that_only_move_values_keep_their_scale(emitted: Emitted) -> N
 @pytest.mark.parametrize("kind_config", ["temporal convolution"], indirect=True)
 def test_a_file_that_forgets_the_wrong_frame_is_found(emitted: Emitted) -> None:
     def drop_the_newest(model: Any) -> None:
-        for name, values in (("begin", [0, 0, 0, 0]), ("end", [1, 2, 1, 12])):
-            index = tensor_named(model, f"tcn0_out/{name}").buffer
-            model.buffers[index].data = np.frombuffer(np.array(values, "<i4").tobytes(), np.uint8)
+        graph = model.subgraphs[0]
+        output = graph.tensors.index(tensor_named(model, "tcn0_out"))
+        forgetting = next(one for one in graph.operators if one.outputs[0] == output)
+        forgetting.inputs = list(forgetting.inputs)
+        for place, values in ((1, [0, 0, 0, 0]), (2, [1, 2, 1, 12])):
+            # Begin and end may be other operators' too: these become this one's own.
+            own = copy(graph.tensors[forgetting.inputs[place]])
+            own.buffer, buffer = len(model.buffers), schema.BufferT()
+            buffer.data = np.frombuffer(np.array(values, "<i4").tobytes(), np.uint8)
+            model.buffers.append(buffer)
+            forgetting.inputs[place] = len(graph.tensors)
+            graph.tensors.append(own)
 
     files: dict[Format, bytes] = {"tflite-fp32": rewritten(emitted.float32, drop_the_newest)}
     assert verify_parity(emitted.network, emitted.graph, files, emitted.probe).verdict == "fail"
