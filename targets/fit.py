@@ -223,8 +223,8 @@ def _real_time_line(
         basis="modelled",
         note=(
             f"modelled {low:.0f} to {high:.0f} µs: {macs:,} MACs × "
-            f"{CYCLES_PER_MAC[artefact_format]} cycles ({_runner(artefact_format)}, zero wait states), −10/+30 %; "
-            f"limit {CPU_SHARE:.0%} of a hop"
+            f"{CYCLES_PER_MAC[artefact_format]} cycles ({_runner(artefact_format)}, "
+            f"zero wait states), −10/+30 %; limit {CPU_SHARE:.0%} of a hop"
         ),
     )
 
