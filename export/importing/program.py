@@ -81,9 +81,15 @@ def operator_of(node: Node) -> str:
 
 
 def in_place(node: Node) -> bool:
+    """Whether a node writes into its first operand."""
     packet = getattr(node.target, "overloadpacket", None)
     name = str(getattr(packet, "__name__", ""))
-    return name.endswith("_") and not name.endswith("__")
+    return node.op == "call_function" and name.endswith("_") and not name.endswith("__")
+
+
+def shown(node: Node) -> str:
+    """The operator as torch calls it."""
+    return operator_of(node) + "_" * in_place(node)
 
 
 def place_of(node: Node) -> Place:
@@ -125,13 +131,25 @@ def _constants(program: ExportedProgram) -> dict[str, Tensor]:
 
 
 def _check_pure(program: ExportedProgram) -> None:
-    for spec in program.graph_signature.output_specs:
-        if spec.kind != OutputKind.USER_OUTPUT:
-            buffer = str(spec.target).removeprefix(f"{_STUDENT}.")
-            raise InputError(
-                f"The step writes into {buffer}, which no device would carry to the next frame.",
-                hint="Take it as a state and return the new one.",
-            )
+    """A buffer that is written shows as an output or as the operand of an in-place operator."""
+    signature = program.graph_signature
+    written = [
+        str(spec.target)
+        for spec in signature.output_specs
+        if spec.kind != OutputKind.USER_OUTPUT and spec.target is not None
+    ]
+    stored = {**signature.inputs_to_buffers, **signature.inputs_to_parameters}
+    written += [
+        stored[node.args[0].name]
+        for node in program.graph.nodes
+        if in_place(node) and isinstance(node.args[0], Node) and node.args[0].name in stored
+    ]
+    for name in written:
+        raise InputError(
+            f"The step writes into {name.removeprefix(f'{_STUDENT}.')}, which no device would "
+            "carry to the next frame.",
+            hint="Take it as a state and return the new one.",
+        )
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from torch.fx import Node
 
 from export.importing.builder import Builder
 from export.importing.layout import Value
-from export.importing.program import Program, in_place, operator_of, place_of
+from export.importing.program import Program, in_place, operator_of, place_of, shown
 from export.importing.refusals import Unfit, reason_for, uncovered
 from export.importing.table import TRANSLATIONS
 
@@ -57,15 +57,16 @@ class Translation:
         program = self.program
         for node in _constant_inputs(program):
             self.values[node] = program.constants[node.name]
-        self._refuse_unknown()
-        for node in program.nodes:
+        wanted = _needed(program)
+        self._refuse_unknown(wanted)
+        for node in (node for node in program.nodes if node in wanted):
             self.values[node] = self._translated(node)
             if in_place(node):
                 self._overwrite(node)
 
-    def _refuse_unknown(self) -> None:
+    def _refuse_unknown(self, wanted: set[Node]) -> None:
         """All operators that are not covered, before anything is translated."""
-        reached = _reached(self.program)
+        reached = _reached(self.program) & wanted
         unknown = [
             node
             for node in self.program.nodes
@@ -76,9 +77,9 @@ class Translation:
         ]
         if unknown:
             first, *others = unknown
-            name = operator_of(first)
-            listed = dict.fromkeys(f"{operator_of(node)} in {place_of(node)}" for node in others)
-            raise uncovered(name, place_of(first), *reason_for(name), list(listed))
+            listed = dict.fromkeys(f"{shown(node)} in {place_of(node)}" for node in others)
+            why = reason_for(operator_of(first))
+            raise uncovered(shown(first), place_of(first), *why, list(listed))
 
     def _translated(self, node: Node) -> Any:
         arguments = self._looked_up(node.args)
@@ -112,7 +113,7 @@ class Translation:
             user for view in source.users if _is_view(view) for user in view.users if node < user
         )
         if _is_view(source) or any(late):
-            raise uncovered(operator_of(node) + "_", place_of(node), *reason_for("copy"))
+            raise uncovered(shown(node), place_of(node), *reason_for("copy"))
         self.values[source] = self.values[node]
 
     def _looked_up(self, argument: Any) -> Any:
@@ -142,19 +143,24 @@ def _constant_inputs(program: Program) -> list[Node]:
 
 
 def _reached(program: Program) -> set[Node]:
-    """Nodes that depend on the features or a state, and that the outputs depend on."""
-    forward = set(program.inputs)
+    """Nodes that depend on the features or a state."""
+    reached = set(program.inputs)
     for node in program.nodes:
-        if any(source in forward for source in node.all_input_nodes):
-            forward.add(node)
+        if any(source in reached for source in node.all_input_nodes):
+            reached.add(node)
+    return reached
+
+
+def _needed(program: Program) -> set[Node]:
+    """Nodes that the outputs depend on, or may: what is written in place need not have users."""
     needed: set[Node] = set()
-    pending = list(program.outputs)
+    pending = [*program.outputs, *filter(in_place, program.nodes)]
     while pending:
         node = pending.pop()
         if node not in needed:
             needed.add(node)
             pending += node.all_input_nodes
-    return forward & needed
+    return needed
 
 
 def _any_computed(values: Any) -> bool:
