@@ -16,6 +16,8 @@ from runtime.modelfile.onnx_schema import (
     ATTRIBUTE_INT,
     ATTRIBUTES,
     DOMAINS,
+    EMPTY_INPUTS,
+    EMPTY_OUTPUTS,
     IR_VERSIONS,
     OPERATOR_SETS,
     OPERATORS,
@@ -183,6 +185,9 @@ def _check_node(index: int, node: Record, known: set[str]) -> None:
     demand(kind in OPERATORS and not node["overload"], f"{what} is none that sordino runs")
     sizes = len(node["input"]), len(node["output"])
     demand(max(sizes) <= MOST_OPERANDS and sizes[1] > 0, f"{what} has {max(sizes)} operands")
+    for end, may_lack in (("input", EMPTY_INPUTS), ("output", EMPTY_OUTPUTS)):
+        empty = {place for place, name in enumerate(node[end]) if not name}
+        demand(empty <= set(may_lack.get(kind, ())), f"{what} lacks an {end}")
     for name in node["input"]:
         demand(
             not name or name in known, f"{what} reads {shown(name)} before anything has computed it"
@@ -190,6 +195,10 @@ def _check_node(index: int, node: Record, known: set[str]) -> None:
     demand(len(node["attribute"]) <= MOST_ATTRIBUTES, f"{what} has too many attributes")
     for attribute in node["attribute"]:
         _check_attribute(what, kind, attribute)
+    stated = [a["i"] for a in node["attribute"] if a["name"] == "num_outputs"]
+    demand(  # ONNX Runtime 1.31 aborts on another number
+        all(count == sizes[1] for count in stated), f"{what} does not have the outputs it states"
+    )
     for name in node["output"]:
         demand(not name or name not in known, f"{what} computes {shown(name)} a second time")
         if name:

@@ -119,3 +119,15 @@ _OPERATORS: Final = """
     Squeeze Unsqueeze Expand Tile Pad DepthToSpace SpaceToDepth Resize Trilu
 """
 OPERATORS: Final = frozenset(_OPERATORS.split())
+
+# Places of inputs and outputs that may be left empty before one that is there. ONNX Runtime 1.31
+# follows null pointers where other operators lack an input.
+EMPTY_INPUTS: Final[dict[str, tuple[int, ...]]] = {
+    "Clip": (1,),
+    "GRU": (3, 4),
+    "LSTM": (3, 4, 5, 6),
+    "Pad": (2,),
+    "Resize": (1, 2),
+    "Slice": (3,),
+}
+EMPTY_OUTPUTS: Final[dict[str, tuple[int, ...]]] = {"GRU": (0,), "LSTM": (0, 1)}

@@ -36,8 +36,8 @@ def onnx_lies(base: Base) -> Iterator[Specimen]:
 
 def _groups() -> list[Iterator[Lie]]:
     return [
-        *(_outside(), _control_flow(), _weights(), _sides(), _orders(), _attributes(), _header()),
-        _bombs(),
+        *(_outside(), _control_flow(), _weights(), _sides(), _orders(), _arities(), _attributes()),
+        *(_header(), _bombs()),
     ]
 
 
@@ -196,9 +196,6 @@ def _orders() -> Iterator[Lie]:
     def nobody(model: Any) -> None:
         model.graph.node[0].input[0] = "nobody"
 
-    def crowd(model: Any) -> None:
-        model.graph.node[0].input.extend(["features"] * 600)
-
     for name, edit in (
         *(("all reversed", reverse), ("first from last", cycle), ("from itself", itself)),
         *(("nothing computes the mask", lost), ("from nobody", nobody)),
@@ -206,7 +203,29 @@ def _orders() -> Iterator[Lie]:
         yield "cycle", name, edit
     yield "written twice", "two nodes", twice
     yield "written twice", "a weight", onto_weight
+
+
+def _arities() -> Iterator[Lie]:
+    def crowd(model: Any) -> None:
+        model.graph.node[0].input.extend(["features"] * 600)
+
+    def unlike(model: Any) -> None:
+        """ONNX Runtime 1.31 aborts on it."""
+        node = helper.make_node("Split", ["features"], ["left", "right"], axis=2, num_outputs=1)
+        model.graph.node.append(node)
+        _add_to_mask(model, "right")
+
+    def lack(model: Any, kind: str) -> None:
+        """ONNX Runtime 1.31 follows the pointer that is not there."""
+        attributes = {"equation": "abcd,de->abce"} if kind == "Einsum" else {}
+        node = helper.make_node(kind, ["features", ""], ["lacking"], **attributes)
+        model.graph.node.append(node)
+        _add_to_mask(model, "lacking")
+
     yield "wrong arity", "602 inputs", crowd
+    for kind in ("Einsum", "LayerNormalization", "MatMul", "Add", "Reshape"):
+        yield "wrong arity", f"{kind} lacks an input", partial(lack, kind=kind)
+    yield "wrong arity", "two parts instead of one", unlike
 
 
 def _attributes() -> Iterator[Lie]:
