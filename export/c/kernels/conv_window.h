@@ -107,4 +107,26 @@ static inline const void *sordino_conv_window(const sordino_conv_windows *w,
     return spare;
 }
 
+/* A window as its taps, where the values of one tap alone have to be neighbours. */
+typedef struct {
+    const void *first;
+    int32_t height, width; /* taps */
+    int32_t row, tap;      /* from one to the next, in values */
+} sordino_conv_taps;
+
+/* For depthwise convolutions, whose ``contiguous`` is true of every window inside the input. */
+static inline sordino_conv_taps sordino_conv_taps_of(const sordino_conv_windows *w,
+                                                     const sordino_conv_line *line, int32_t x,
+                                                     int32_t size, void *spare)
+{
+    const int32_t channels = w->input_channels;
+    sordino_conv_taps taps = {sordino_conv_window(w, line, x, size, spare), w->kernel_height,
+                              w->kernel_width, w->kernel_width * channels, channels};
+    if (taps.first != spare) {
+        taps.row = w->dilation_height * w->input_width * channels;
+        taps.tap = w->dilation_width * channels;
+    }
+    return taps;
+}
+
 #endif

@@ -89,8 +89,11 @@ class Windows:
         """Some window has to be put together."""
         return not self.contiguous or self.height.padded or self.width.padded
 
-    def record(self, fill: int) -> Table:
-        """``sordino_conv_windows``; ``fill`` is the byte that stands for zero."""
+    def record(self, fill: int, *, by_taps: bool = False) -> Table:
+        """``sordino_conv_windows``; ``fill`` is the byte that stands for zero.
+
+        A kernel that goes ``by_taps`` takes every window inside the input where it lies.
+        """
         values = {
             "batches": self.batches,
             "input_height": self.height.size,
@@ -109,7 +112,7 @@ class Windows:
             "filters": self.filters,
             "length": self.length,
             "joined": int(self.joined),
-            "contiguous": int(self.contiguous),
+            "contiguous": int(by_taps or self.contiguous),
             "fill": fill,
             "output_height": self.height.result,
             "output_width": self.width.result,

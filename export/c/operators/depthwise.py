@@ -46,7 +46,8 @@ def depthwise_conv_2d(model: CModel, operator: COperator) -> Call:
     assert weight.data is not None  # kernel_kind
     bias = stored_bias(model, operator, 2, filters)
     taps = weight.data.reshape(rows * columns, filters)
-    fields: dict[str, FieldValue] = {"windows": windows.record(fill_of(model, operator, source))}
+    fill = fill_of(model, operator, source)
+    fields: dict[str, FieldValue] = {"windows": windows.record(fill, by_taps=True)}
     if kind == "f32":
         fields |= float_fields(model, operator, table(taps, "float"), bias)
     else:
