@@ -20,8 +20,10 @@ from distill.unet import UNet
 from export.step_graph import (
     Activation,
     Concat,
+    Constant,
     Conv2d,
     Elementwise,
+    Operand,
     Operator,
     Reshape,
     Shape,
@@ -118,7 +120,7 @@ class _Builder:
         return output
 
     def elementwise(
-        self, kind: Literal["add", "sub", "mul"], name: str, left: Tensor, right: Tensor
+        self, kind: Literal["add", "sub", "mul"], name: str, left: Operand, right: Operand
     ) -> Tensor:
         output = Tensor(name, left.shape)
         self.operators.append(Elementwise(kind, output, left, right))
@@ -232,11 +234,16 @@ def _lower_gru(builder: _Builder, bottleneck: GruBottleneck, entry: Tensor) -> T
     kept = builder.elementwise("mul", "gru/new/kept", reset, recalled)
     total = builder.elementwise("add", "gru/new/sum", driven, kept)
     candidate = builder.activation("tanh", "gru/new", total)
-    change = builder.elementwise("sub", "gru/change", past, candidate)
-    carried = builder.elementwise("mul", "gru/carried", update, change)
-    latent = builder.elementwise("add", "gru_out", candidate, carried)
+    # z ⊙ h + (1 − z) ⊙ n rather than n + z ⊙ (h − n): the difference h − n needs twice the range,
+    # and so twice the step, of the values within ±1 that it is made of.
+    ones = Constant("gru/one", np.ones(past.shape, np.float32))
+    rest = builder.elementwise("sub", "gru/rest", ones, update)
+    carried = builder.elementwise("mul", "gru/carried", update, past)
+    taken = builder.elementwise("mul", "gru/taken", rest, candidate)
+    latent = builder.elementwise("add", "gru_out", carried, taken)
     builder.states.append(State("gru", past, latent))
-    builder.bounded |= {past.name, latent.name}  # a mean of values within ±1, from zero on
+    # A mean of values within ±1, from zero on.
+    builder.bounded |= {past.name, carried.name, taken.name, latent.name}
     return latent
 
 

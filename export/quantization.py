@@ -47,7 +47,9 @@ class Affine:
 
 LOGISTIC_OUTPUT = Affine(1.0 / 256.0, -128)  # both demanded by the integer kernels
 TANH_OUTPUT = Affine(1.0 / 128.0, 0)
-HIDDEN = Affine(1.0 / 128.0, 0)  # a hidden state is a mean or product of values within ±1
+# A hidden state is a mean or product of values within ±1, and units rest at either end: a scale
+# of 1/128 would cut those at 1 to 127/128 for as long as they rest there.
+HIDDEN = Affine(float(np.float32(1.0 / 127.0)), 0)
 UNIT_INT16 = Affine(1.0 / 32768.0, 0, "int16")  # of all three in int16
 
 

@@ -63,7 +63,10 @@ def _gru(
     builder: Builder, cell: Cell, driven: Sequence[Tensor], states: Sequence[Operand]
 ) -> tuple[Tensor, ...]:
     """r = σ(a_r + U_r h), z = σ(a_z + U_z h), n = tanh(a_n + r ⊙ (U_n h + b)),
-    h' = n + z ⊙ (h − n)"""
+    h' = z ⊙ h + (1 − z) ⊙ n
+
+    The sum of two products of values within ±1 takes finer integers than n + z ⊙ (h − n), whose
+    difference has twice the range."""
     (past,) = states
     reset, update = (
         builder.activation(
@@ -79,9 +82,12 @@ def _gru(
     if _is_zero(past):
         carried = builder.elementwise("mul", update, candidate, "carried")
         return (builder.elementwise("sub", candidate, carried, "hidden"),)
-    change = builder.elementwise("sub", past, candidate, "change")
-    carried = builder.elementwise("mul", update, change, "carried")
-    return (builder.elementwise("add", candidate, carried, "hidden"),)
+    ones = builder.constant(np.ones(update.shape, np.float32), "one")
+    rest = builder.elementwise("sub", ones, update, "rest")
+    carried = builder.elementwise("mul", update, past, "carried")
+    taken = builder.elementwise("mul", rest, candidate, "taken")
+    builder.bounded |= {carried.name, taken.name}
+    return (builder.elementwise("add", carried, taken, "hidden"),)
 
 
 def _lstm(

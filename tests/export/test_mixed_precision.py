@@ -77,7 +77,7 @@ def test_a_layer_is_worth_nothing_without_its_reader() -> None:
     assert order[:2] in ([0, 1], [1, 0])
 
 
-NEEDED = ("gru/new", "gru/change", "gru_out")
+NEEDED = ("gru/new", "gru/taken", "gru_out")
 
 
 @pytest.fixture

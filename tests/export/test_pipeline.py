@@ -24,6 +24,7 @@ from export.pipeline import (
 )
 from export.publish import check_writable, publish
 from export.quality import Comparison, snr_db
+from export.quantization import HIDDEN
 from runtime.artefact import GateResult, Sidecar, load_artefact
 from runtime.denoiser import denoise_signal
 from runtime.engines import engine_names
@@ -81,7 +82,7 @@ def test_the_sidecar_says_what_the_file_is(verified: list[Verified]) -> None:
     assert int8.name == "student-tflite-int8"
     assert int8.model.file == "student-tflite-int8.tflite"
     assert [spec.dtype for spec in (*int8.inputs, *int8.outputs)] == ["int8"] * 8
-    assert int8.inputs[3].scale == 1 / 128
+    assert int8.inputs[3].scale == HIDDEN.scale
     assert int8.quantization["calibration_frames"] == 8 * 64
     assert len(str(int8.quantization["calibration_sha256"])) == 64
     assert set(int8.scores) == {"noisy", "float", "int8"}

@@ -151,7 +151,7 @@ def test_a_channel_of_zeros_with_a_large_bias_keeps_its_bias() -> None:
     assert stored.scales.min() >= 1e-9
 
 
-@pytest.mark.parametrize("dead", ["encoder1_out", "encoder2", "gru/change", "gru/carried"])
+@pytest.mark.parametrize("dead", ["encoder1_out", "encoder2", "gru/taken", "gru/carried"])
 def test_a_dead_tensor_leaves_a_model_that_every_engine_loads(
     graph: StepGraph, calibration: Calibration, dead: str
 ) -> None:
