@@ -114,5 +114,5 @@ def _check_scale(what: str, spec: TensorSpec) -> None:
 
 def _check_name(what: str, name: str, least: int = 1) -> None:
     demand(
-        least <= len(name) <= LONGEST_NAME and name.isprintable(), f"its {what} is {shown(name)}"
+        least <= len(name) <= LONGEST_NAME and name.isprintable(), f"the {what} is {shown(name)}"
     )
