@@ -86,10 +86,10 @@ static inline int32_t sordino_brought_down(int32_t value, sordino_down by)
     return sordino_brought_twice(value, by) >> 1;
 }
 
-/* Saturated to int8. Compilers do not see that one instruction halves and saturates. */
-static inline int32_t sordino_brought_down_s8(int32_t value, sordino_down by)
+/* Half of a value, rounded down and saturated: one instruction where the core has it, which
+ * compilers do not see. */
+static inline int32_t sordino_halved_s8(int32_t twice)
 {
-    const int32_t twice = sordino_brought_twice(value, by);
 #if defined(__arm__) && defined(__ARM_FEATURE_SAT)
     int32_t saturated;
     __asm__("ssat %0, #8, %1, asr #1" : "=r"(saturated) : "r"(twice));
@@ -99,9 +99,8 @@ static inline int32_t sordino_brought_down_s8(int32_t value, sordino_down by)
 #endif
 }
 
-static inline int32_t sordino_brought_down_s16(int32_t value, sordino_down by)
+static inline int32_t sordino_halved_s16(int32_t twice)
 {
-    const int32_t twice = sordino_brought_twice(value, by);
 #if defined(__arm__) && defined(__ARM_FEATURE_SAT)
     int32_t saturated;
     __asm__("ssat %0, #16, %1, asr #1" : "=r"(saturated) : "r"(twice));
@@ -109,6 +108,16 @@ static inline int32_t sordino_brought_down_s16(int32_t value, sordino_down by)
 #else
     return sordino_saturated_s16(twice >> 1);
 #endif
+}
+
+static inline int32_t sordino_brought_down_s8(int32_t value, sordino_down by)
+{
+    return sordino_halved_s8(sordino_brought_twice(value, by));
+}
+
+static inline int32_t sordino_brought_down_s16(int32_t value, sordino_down by)
+{
+    return sordino_halved_s16(sordino_brought_twice(value, by));
 }
 
 #endif

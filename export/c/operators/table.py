@@ -13,13 +13,14 @@ from export.c.operators import (
     elementwise,
     moving,
     reduction,
+    sums,
     transpose_conv,
 )
 
 Lower = Callable[[CModel, COperator], Lowered]
 
 OPERATORS: Mapping[str, Lower] = {
-    "ADD": elementwise.add,
+    "ADD": sums.add,
     "CONCATENATION": moving.concatenation,
     "CONV_2D": convolution.conv_2d,
     "DEPTHWISE_CONV_2D": depthwise.depthwise_conv_2d,
@@ -44,7 +45,7 @@ OPERATORS: Mapping[str, Lower] = {
     "SPLIT_V": moving.split_v,
     "SQUEEZE": moving.reshape,
     "STRIDED_SLICE": moving.strided_slice,
-    "SUB": elementwise.sub,
+    "SUB": sums.sub,
     "TANH": activation.tanh,
     "TRANSPOSE": moving.transpose,
     "TRANSPOSE_CONV": transpose_conv.transpose_conv,

@@ -38,6 +38,23 @@ def test_kernels_are_exact_in_all_their_cases(
     compare(FAMILIES[name].draw, dtype, libraries, count, SLOW_SEED).assert_exact()
 
 
+@pytest.mark.parametrize("name", ["ADD", "SUB"])
+def test_sums_are_exact_where_no_plane_is_found(
+    name: str, libraries: list[KernelLibrary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export.c.operators.sums.plane_of", lambda *results: None)
+    compare(FAMILIES[name].draw, "int8", libraries, 4 * QUICK, QUICK_SEED).assert_exact()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ADD", "SUB"])
+def test_sums_are_exact_in_all_their_cases_where_no_plane_is_found(
+    name: str, libraries: list[KernelLibrary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export.c.operators.sums.plane_of", lambda *results: None)
+    compare(FAMILIES[name].draw, "int8", libraries, 10_000, SLOW_SEED).assert_exact()
+
+
 def test_every_operator_of_the_generator_has_cases() -> None:
     assert {name.split()[0] for name in TAKEN} == set(OPERATORS)
 
@@ -76,6 +93,14 @@ MISTAKES: Mapping[str, tuple[str, str, str, str, str, str]] = {
         "((product >> (-scale.shift - 1)) + 1) >> 1",
         "prelu.h",
         "PRELU",
+        "int8",
+    ),
+    "a sum shifted too far": (
+        "plane.h",
+        "const int32_t shift = p->shift - 1;",
+        "const int32_t shift = p->shift;",
+        "plane.h",
+        "ADD",
         "int8",
     ),
     "no saturation": (

@@ -143,6 +143,11 @@ EMULATED_WITH_SCALAR(vshlq_n_s32, vshlq_s32)
 EMULATED_WITH_SCALAR(vshlq_r_s32, vshlq_s32)
 EMULATED_WITH_SCALAR(vrshlq_n_s32, vrshlq_s32)
 
+static inline int32x4_t vmlaq_n_s32(int32x4_t sum, int32x4_t a, int32_t b)
+{
+    return vaddq_s32(sum, vmulq_n_s32(a, b));
+}
+
 static inline int32x4_t vdupq_n_s32(int32_t a)
 {
     const int32x4_t v = {a, a, a, a};
