@@ -1,4 +1,4 @@
-"""Integer convolutions on simulated cores, bit by bit: Helium, DSP and Thumb without emulation."""
+"""Integer kernels on simulated cores, bit by bit: Helium, DSP and Thumb without emulation."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from tests.export.c.exactness.drawing import Drawer
 from tests.export.c.exactness.on_cores import assert_exact_on
 
 OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+# Those with instructions of a core in them: vectors, gathered tables, saturating shifts.
+ELEMENTWISE = ("ADD", "SUB", "MUL", "LOGISTIC", "TANH", "LEAKY_RELU", "MEAN")
 SEED = 5
 # Cases of each operator and type: most for the core whose instructions nothing else runs.
 CASES = {"cortex-m0": 20, "cortex-m4": 60, "cortex-m55": 200, "rv32imac": 20}
@@ -29,6 +31,13 @@ MISTAKES = {
 @pytest.mark.parametrize("dtype", ["int8", "int16"])
 def test_convolutions_are_exact_on_a_core(core: str, dtype: str) -> None:
     _check(core, dtype, OPERATORS, CASES[core])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m55"])
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_elementwise_kernels_are_exact_on_a_core(core: str, dtype: str) -> None:
+    _check(core, dtype, ELEMENTWISE, 60)
 
 
 @pytest.mark.slow
