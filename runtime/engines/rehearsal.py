@@ -144,8 +144,8 @@ def _rehearsed(engine: str, model: bytes) -> dict[str, Any]:
     except MemoryError:
         return {"memory": True}
     except Exception as error:  # whatever an engine raises for a stranger's model
-        words = _words(error.__cause__ or error)
-        return {"memory": True} if "alloc" in words else {"refused": words}
+        said = error.__cause__ or error
+        return {"memory": True} if "alloc" in str(said) else {"refused": _words(said)}
 
 
 def _words(error: BaseException) -> str:
