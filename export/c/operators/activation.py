@@ -23,7 +23,7 @@ from export.c.operators.scales import (
     scale_field,
 )
 
-_LARGEST = {"int8": 255, "int16": 65_535}
+_LARGEST = {"int8": 255, "int16": 2**15}  # magnitude of a centred value
 _CURVES = {  # function of int8, its output's scale and zero point; the scale in int16 is 2^-15
     "logistic": (logistic_s8, (1 / 256, -128)),
     "tanh": (tanh_s8, (1 / 128, 0)),

@@ -20,7 +20,7 @@ from export.c.operators.scales import (
     scale_field,
 )
 
-_LARGEST = {"int8": 255, "int16": 65_535}  # magnitude of a centred value
+_LARGEST_PRODUCT = {"int8": 255**2, "int16": 2**30}  # magnitude of two centred values' product
 
 
 def mul(model: CModel, operator: COperator) -> Call:
@@ -31,9 +31,8 @@ def mul(model: CModel, operator: COperator) -> Call:
         return float_call(model, operator, "sordino_mul_f32")
     factors = [quantization(model, operator, tensor) for tensor in (first, second)]
     scale, zero_point = quantization(model, operator, target)
-    # In int8 and int16 the products differ in what they may be shifted by.
-    largest = (_LARGEST[dtype] if dtype == "int8" else 2**15) ** 2
-    output = multiplier(model, operator, factors[0][0] * factors[1][0] / scale, largest)
+    ratio = factors[0][0] * factors[1][0] / scale
+    output = multiplier(model, operator, ratio, _LARGEST_PRODUCT[dtype])
     limits = output_limits(model, operator, target)
     shape = broadcast_field(model, operator, first, second)
     alone = unary(dtype, first, second)

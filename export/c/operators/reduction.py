@@ -10,6 +10,7 @@ from export.c.model import CModel, COperator, CTensor
 from export.c.operators.broadcast import AXES, joined_axes, steps_of
 from export.c.operators.scales import SUFFIXES, multiplier, one_type, quantization, scale_field
 
+_LARGEST = {"int8": 2 * 255, "int16": 2**16}  # of a sum over the power of two below its count
 LARGEST_COUNT = 2**15  # elements of one mean; sums of more int16 might not fit 32 bits
 
 
@@ -33,7 +34,7 @@ def mean(model: CModel, operator: COperator) -> Call:
     else:
         scale, zero_point = quantization(model, operator, source)
         output_scale, output_zero_point = quantization(model, operator, target)
-        factor = multiplier(model, operator, scale / output_scale, 0)
+        factor = multiplier(model, operator, scale / output_scale, _LARGEST[dtype])
         fields += (
             ("offset", -zero_point * count),
             ("output", scale_field(_divided(factor, count))),
