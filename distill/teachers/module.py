@@ -45,7 +45,7 @@ class ModuleTeacher:
                 "kind": "module",
                 "settings": source.model_dump(mode="json", exclude={"weights"}),
                 "state": state_digest(network.state_dict()),
-                "code": _code_digests(network),
+                "code": code_digests(network),
             }
         )
 
@@ -172,7 +172,7 @@ def _in_a_line(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _code_digests(network: nn.Module) -> dict[str, str]:
+def code_digests(network: nn.Module) -> dict[str, str]:
     """SHA-256 of the source file of each module class, but for torch's own."""
     digests = {}
     for kind in {type(module) for module in network.modules()}:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from export.importing.builder import Array, Builder, Kind
-from export.importing.layout import AXES, Value, around, completed, laid_out
+from export.importing.layout import AXES, Value, around, completed, laid_out, preferred
 from export.importing.refusals import Unfit
 from export.step_graph import Operand, Tensor
 
@@ -56,9 +56,20 @@ def combined(builder: Builder, kind: Kind, left: Entry, right: Entry) -> Value:
 
 
 def _lead(left: Entry, right: Entry) -> Value:
-    """The operand whose layout the result takes: the larger one."""
+    """The operand whose layout the result takes: the larger one; of two, one with its channels
+    last."""
     found = [entry for entry in (left, right) if isinstance(entry, Value)]
-    return max(found, key=lambda value: int(np.prod(value.shape)))
+    return max(found, key=lambda value: (_count(value), _usual(value)))
+
+
+def _count(value: Value) -> int:
+    return int(np.prod(value.shape))
+
+
+def _usual(value: Value) -> bool:
+    """Whether it lies as convolutions take it."""
+    order = preferred(len(value.shape))
+    return value.filled == tuple(axis for axis in order if value.shape[axis] > 1)
 
 
 def _raised(entry: Entry, rank: int) -> Value | Array:
@@ -114,7 +125,7 @@ def joined(builder: Builder, entries: Sequence[Value], axis: int) -> Value:
     """Concatenation along one of torch's axes."""
     rank = len(entries[0].wide)
     solid = [builder.solid(entry) for entry in entries]
-    lead = max(solid, key=lambda value: int(np.prod(value.shape)))
+    lead = max(solid, key=lambda value: (len(value.filled), _usual(value), _count(value)))
     sizes = [value.shape[axis] for value in solid]
     shape = (*lead.shape[:axis], sum(sizes), *lead.shape[axis + 1 :])
     order = lead.order

@@ -7,13 +7,14 @@ no output needs is left out.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
 import numpy as np
 
+from export.importing.permuting import permuted
+from export.importing.readers import readers_of
 from export.importing.renaming import renamed
 from export.step_graph import (
     Activation,
@@ -36,6 +37,7 @@ def simplified(graph: StepGraph) -> StepGraph:
     operators = _folded(operators, kept)
     operators = _fused(operators, kept)
     operators = _apart(operators, kept)
+    operators = permuted(operators, kept)
     names = {operator.output.name for operator in operators} | {t.name for t in graph.inputs}
     return replace(graph, operators=tuple(operators), bounded=graph.bounded & names)
 
@@ -51,13 +53,9 @@ def needed(operators: Sequence[Operator], outputs: Sequence[str]) -> list[Operat
     return kept[::-1]
 
 
-def _readers(operators: Sequence[Operator]) -> Counter[str]:
-    return Counter(source.name for operator in operators for source in sources(operator))
-
-
 def _folded(operators: Sequence[Operator], kept: set[str]) -> list[Operator]:
     """Without the per-channel gains that stand right behind a convolution of their own."""
-    readers = _readers(operators)
+    readers = readers_of(operators)
     made: dict[str, Operator] = {}
     result: list[Operator] = []
     names: dict[str, str] = {}
@@ -68,7 +66,7 @@ def _folded(operators: Sequence[Operator], kept: set[str]) -> list[Operator]:
             and _per_channel(operator)
             and isinstance(before, Weighted)
             and not (isinstance(before, Conv2d) and before.activation != "none")
-            and readers[before.output.name] == 1
+            and len(readers[before.output.name]) == 1
             and before.output.name not in kept
         ):
             result.remove(before)
@@ -125,10 +123,10 @@ def _chain(
     operators: Sequence[Operator], relu: Activation, kept: set[str]
 ) -> tuple[Conv2d, Operator] | None:
     """The convolution whose values reach a ReLU unread by others, and what hands them over."""
-    readers = _readers(operators)
+    readers = readers_of(operators)
     made: Mapping[str, Operator] = {operator.output.name: operator for operator in operators}
     name, last = relu.input.name, made.get(relu.input.name)
-    while name in made and readers[name] == 1 and name not in kept:
+    while name in made and len(readers[name]) == 1 and name not in kept:
         operator = made[name]
         if isinstance(operator, Conv2d) and operator.activation == "none":
             return operator, cast(Operator, last)

@@ -197,6 +197,14 @@ LAYERS: dict[str, Callable[[], Layer]] = {
     ),
     "lstm's memory": lambda: Steps(lambda x, lstm: lstm(_band_first(x))[1][1], nn.LSTM(3, 4)),
     "elman": lambda: Steps(lambda x, rnn: rnn(_band_first(x))[0], nn.RNN(3, 4)),
+    "flattened and back": lambda: Steps(
+        lambda x, conv, enter, leave: (
+            leave(enter(conv(x).flatten(1)).relu()).view(1, 4, 1, BINS) + conv(x)
+        ),
+        nn.Conv2d(3, 4, 1),
+        nn.Linear(4 * BINS, 5),
+        nn.Linear(5, 4 * BINS),
+    ),
     # Moving
     "flat": lambda: lambda x: x.flatten(1) * torch.arange(24.0),
     "unflattened": lambda: lambda x: x.unflatten(3, (4, 2)).transpose(3, 4).tanh(),
@@ -307,6 +315,10 @@ def test_sub_pixel_upsampling_moves_nothing() -> None:
     # One transposition belongs to the mixing, which wants torch's order.
     transposes = [op for op in _graph("sub-pixel").operators if isinstance(op, Transpose)]
     assert len(transposes) <= 1
+
+
+def test_flattening_in_torchs_order_permutes_weights_instead() -> None:
+    assert "Transpose" not in _kinds("flattened and back")
 
 
 def test_tensors_are_called_after_modules() -> None:
