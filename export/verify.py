@@ -14,7 +14,7 @@ from export.formats import Emitted, Format
 from export.gates.bit_exact import bit_exact
 from export.gates.causality import causality
 from export.gates.fidelity import quantized_versus_float
-from export.gates.generated_c import c_compiles, c_exact
+from export.gates.generated_c import c_exact
 from export.gates.integer_kernels import integer_kernels
 from export.gates.no_float_weights import no_float_weights
 from export.gates.onnx_int8 import onnx_int8_structure
@@ -34,6 +34,7 @@ from runtime.artefact import C_MODEL, GateResult, Sidecar
 from runtime.engines import engine_from_bytes
 from runtime.stepper import quantize, zero_of
 from runtime.stft import StftContract, features
+from runtime.verification.c_source import c_compiles
 
 PARITY_FRAMES = 1_000
 BIT_EXACT_FRAMES = 300
@@ -95,7 +96,7 @@ def verify_generated(emitted: Emitted, sidecar: Sidecar, probe: Features) -> lis
     """Gates on generated C, beside those of the TFLite file it came from."""
     sources = {C_MODEL: emitted.content, **emitted.sources}
     stored = quantize(probe, sidecar.inputs[0])
-    return [c_compiles(sources), c_exact(sources, emitted.origin, sidecar, stored)]
+    return [c_compiles(sources, C_MODEL), c_exact(sources, emitted.origin, sidecar, stored)]
 
 
 def _onnx_int8_gates(emitted: Emitted) -> list[GateResult]:

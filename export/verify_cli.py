@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,8 @@ import click
 from targets.errors import GateFailed, GateUnavailable, InputError
 
 if TYPE_CHECKING:
-    from runtime.artefact import Artefact, GateResult
+    from runtime.artefact import Artefact
+    from runtime.verification.results import Section
 
 HOUR = 60  # minutes
 
@@ -54,28 +55,41 @@ def verify(
 
     Exit status 0: all passed, 1: something is wrong, 3: a check could not run here.
     """
-    from runtime.pack import is_pack, verify_pack
-
     if not path.exists():
         raise InputError(f"There is nothing at {path}.", hint="Check the path.")
-    if is_pack(path):
+    if _is_pack(path):
         if run is not None or witness is not None:
             raise InputError("A pack is checked by itself.", hint="Leave --run and --witness out.")
-        gates = verify_pack(path)
+        sections = _verified_pack(path)
     else:
-        gates = _verified_models(path, run, minutes, witness, data)
-    _show(gates, path, as_json)
-    _conclude(gates, path)
+        sections = _verified_models(path, run, minutes, witness, data)
+    _show(sections, path, as_json)
+    _conclude(sections, path)
+
+
+def _is_pack(path: Path) -> bool:
+    """A zip can be nothing else, so that what is wrong with it is said of a pack."""
+    from runtime.pack import is_pack
+
+    return path.suffix.lower() == ".zip" or is_pack(path)
+
+
+def _verified_pack(path: Path) -> list[Section]:
+    from runtime.pack import verify_pack
+    from runtime.verification.results import Section
+
+    return [Section(path.name, tuple(verify_pack(path)))]
 
 
 def _verified_models(
     path: Path, run: Path | None, minutes: int, witness: str | None, data: str | None
-) -> list[GateResult]:
+) -> list[Section]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from export.sounds import sounds
-    from runtime.verification.verify import artefacts_at, verify_artefacts
+    from runtime.verification.subjects import artefacts_at
+    from runtime.verification.verify import verify_artefacts
 
     folder, run = _places(path, run)
     if witness is not None and run is None:
@@ -83,8 +97,10 @@ def _verified_models(
             "A witness rebuilds the trained network, which is not known.",
             hint="Name the run with --run.",
         )
-    artefacts = artefacts_at(folder)
-    heard = sounds(artefacts[0].sidecar.contract)
+    found = artefacts_at(folder)
+    if not found.artefacts:
+        return list(found.refused)
+    heard = sounds(found.artefacts[0].sidecar.contract)
     columns = (SpinnerColumn(), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=1.0)
@@ -92,10 +108,10 @@ def _verified_models(
         def report(stage: str, done: float) -> None:
             bar.update(task, description=stage, completed=done)
 
-        gates = verify_artefacts(artefacts, heard, minutes, report)
+        sections = verify_artefacts(found.artefacts, heard, minutes, report)
         if run is not None:
-            gates += _of_the_run(run, artefacts, witness, data, report)
-    return gates
+            sections += _of_the_run(run, found.artefacts, witness, data, report)
+    return [*found.refused, *sections]
 
 
 def _places(path: Path, run: Path | None) -> tuple[Path, Path | None]:
@@ -108,46 +124,61 @@ def _places(path: Path, run: Path | None) -> tuple[Path, Path | None]:
 
 def _of_the_run(
     run: Path,
-    artefacts: list[Artefact],
+    artefacts: Sequence[Artefact],
     witness: str | None,
     data: str | None,
     report: Callable[[str, float], None],
-) -> list[GateResult]:
+) -> list[Section]:
     from distill.checkpoint import load_checkpoint
-    from export.verify_run import verify_against
+    from export.verify_run import verify_against, witnessed
+    from runtime.verification.results import Section
 
     report("the trained network", 0.99)
     checkpoint = load_checkpoint(run)
-    gates = verify_against(checkpoint, artefacts)
+    sections = [Section(f"the network of {run}", tuple(verify_against(checkpoint, artefacts)))]
     if witness is not None:
-        from export.verify_run import witnessed
-
         report("the witness", 0.99)
-        gates += witnessed(checkpoint, data)
-    return gates
+        sections.append(Section(f"the witness {witness}", tuple(witnessed(checkpoint, data))))
+    return sections
 
 
-def _show(gates: list[GateResult], path: Path, as_json: bool) -> None:
+def _show(sections: list[Section], path: Path, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps([gate.model_dump() for gate in gates], indent=2))
+        gates = [
+            {"subject": part.subject, **gate.model_dump()}
+            for part in sections
+            for gate in part.gates
+        ]
+        click.echo(json.dumps(gates, indent=2))
         return
     from rich.console import Console
 
-    from runtime.tables import gate_table
+    from runtime.tables import verdict_table
 
-    Console().print(gate_table(gates, title=path.name))
+    Console().print(verdict_table(sections, title=path.name or str(path)))
 
 
-def _conclude(gates: list[GateResult], path: Path) -> None:
-    failed = [gate.name for gate in gates if gate.verdict == "fail"]
+def _conclude(sections: list[Section], path: Path) -> None:
+    failed = _named(sections, "fail")
     if failed:
         raise GateFailed(
             f"{path} did not pass: {', '.join(failed)}.",
             hint="Do not ship it: export or pack it again, or fetch it anew.",
         )
-    blocked = [gate.name for gate in gates if gate.verdict == "unavailable"]
-    if blocked or not gates:
+    blocked = _named(sections, "unavailable")
+    if blocked or not any(part.gates for part in sections):
         raise GateUnavailable(
             f"Not all of {path} could be checked: {', '.join(blocked) or 'no gate ran'}.",
             hint="`sordino doctor` says what is missing here.",
         )
+
+
+def _named(sections: list[Section], verdict: str) -> list[str]:
+    """Gates with a verdict, and of which subject where there are several."""
+    several = len(sections) > 1
+    return [
+        f"{gate.name} of {part.subject}" if several else gate.name
+        for part in sections
+        for gate in part.gates
+        if gate.verdict == verdict
+    ]

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from distill.checkpoint import Checkpoint
 from distill.corpus import open_corpus
-from export.formats import Format
+from export.executor import StepExecutor
+from export.gates.parity import parity
+from export.gates.recurrence import Runner
 from export.gates.stored_weights import stored_weights
 from export.lowering import lower
 from export.material import gather
 from export.pipeline import training_corpus
 from export.sounds import sounds
-from export.verify import PARITY_FRAMES, verify_network, verify_parity
+from export.step_graph import StepGraph
+from export.verify import verify_network
 from runtime.artefact import Artefact, GateResult
-from runtime.verification.frames import frames_of
+from runtime.engines import EngineMissing, open_engine
+from runtime.verification.agreement import FLOATS, oracle
+from runtime.verification.results import unavailable
+from runtime.verification.verify import probe_frames
 from targets.errors import InputError
 
-# Float files are compared with torch; integer ones with float files when they were exported.
-FLOATS: tuple[Format, ...] = ("tflite-fp32", "onnx-fp32")
+# Notes in a sidecar of what was done to weights before they were rounded: then they are not those
+# of the checkpoint, and there is nothing to compare them with.
+CHANGED_BY = ("equalised_channels", "corrected_biases", "fine_tuning")
 
 
 def verify_against(checkpoint: Checkpoint, artefacts: Sequence[Artefact]) -> list[GateResult]:
-    """sequence ≡ step and causality of the network, torch ≡ float files, and its very weights in
-    the float TFLite file.
+    """sequence ≡ step and causality of the network, torch ≡ the step graph ≡ every float file, and
+    its very weights in every TFLite file that was only rounded.
 
     Raises InputError where an artefact came from another checkpoint.
     """
@@ -36,19 +43,26 @@ def verify_against(checkpoint: Checkpoint, artefacts: Sequence[Artefact]) -> lis
             )
     network, contract = checkpoint.network, checkpoint.record.contract
     graph = lower(network)
-    probe = frames_of(contract, sounds(contract)["speech"])[:PARITY_FRAMES]
+    probe = probe_frames(contract, sounds(contract))
     gates = verify_network(network, graph, probe)
-    files = {
-        name: artefact.path.read_bytes()
-        for artefact in artefacts
-        for name in FLOATS
-        if artefact.sidecar.target == name
-    }
-    torch_parity = verify_parity(network, graph, files, probe)
-    gates.append(torch_parity.model_copy(update={"name": "parity (torch)"}))
-    if content := files.get("tflite-fp32"):
-        gates.append(stored_weights(content, graph))
-    return gates
+    runners: dict[str, Runner] = {"step graph": StepExecutor(graph)}
+    for artefact in artefacts:
+        if artefact.sidecar.target in FLOATS:
+            try:
+                runners[artefact.sidecar.target] = open_engine(artefact, oracle(artefact))
+            except EngineMissing as error:
+                reason = f"{error.message} {error.hint}"
+                gates.append(unavailable(f"parity ({artefact.sidecar.target})", "", reason))
+    gates.append(parity(network, graph, runners, probe))
+    return [*gates, *_weights(artefacts, graph)]
+
+
+def _weights(artefacts: Sequence[Artefact], graph: StepGraph) -> Iterator[GateResult]:
+    for artefact in artefacts:
+        notes = artefact.sidecar.quantization
+        if artefact.path.suffix == ".tflite" and not notes.keys() & set(CHANGED_BY):
+            gate = stored_weights(artefact.path.read_bytes(), graph)
+            yield gate.model_copy(update={"name": f"{gate.name} ({artefact.sidecar.target})"})
 
 
 def witnessed(checkpoint: Checkpoint, data: str | None) -> list[GateResult]:

@@ -14,6 +14,7 @@ from runtime.figures import Figure
 
 if TYPE_CHECKING:
     from runtime.profile import Profile
+    from runtime.verification.results import Section
     from targets.fit import FitReport
 
 SHARE_PREFIX, STEP_PREFIX = "step of hop, ", "step, "  # shown in one row
@@ -136,6 +137,28 @@ def gate_table(gates: Iterable[GateResult], title: str) -> Table:
 def _explained(gate: GateResult) -> str:
     likely = f"likely: {gate.likely}" if gate.verdict == "fail" and gate.likely else ""
     return "; ".join(filter(None, (gate.detail, likely)))
+
+
+def verdict_table(sections: Iterable[Section], title: str) -> Table:
+    """Gate, measured, limit and verdict, one part per subject. What explains a verdict stands
+    below the measure of a gate that did not pass; passed gates keep their details for JSON."""
+    table = Table(title=escape(title))
+    table.add_column("gate", overflow="fold", min_width=20)
+    table.add_column("measured", overflow="fold")
+    table.add_column("limit", overflow="fold")
+    table.add_column("verdict", no_wrap=True)
+    parts = list(sections)
+    for part in parts:
+        table.add_section()
+        if len(parts) > 1:
+            table.add_row(f"[bold]{escape(part.subject)}[/]")
+        for gate in part.gates:
+            explained = "" if gate.verdict == "pass" else _explained(gate)
+            measured = "\n".join(filter(None, (gate.measured, explained)))
+            table.add_row(
+                escape(gate.name), escape(measured), escape(gate.limit), coloured(gate.verdict)
+            )
+    return table
 
 
 def doctor_table(findings: Sequence[Finding]) -> Table:

@@ -165,7 +165,7 @@ MODELS = [
     Row("unknown engine", f"{DENOISE} --engine warp", 2, "No engine is called 'warp'."),
     Row("engine of another format", f"{DENOISE} --engine onnxruntime", 2,
         "The engine onnxruntime does not run .tflite models."),
-    Row("no such pack", "verify out", 2, "No pack at out."),
+    Row("no such pack", "verify out", 2, "There is nothing at out."),
     Row("a folder that is no pack", f"pack {MODEL} -o speech", 2,
         "speech exists and is not a pack; it is left as it is."),
     Row("no such target", f"profile {MODEL} --target cortex-m5", 2, "No target 'cortex-m5'."),

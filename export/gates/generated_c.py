@@ -1,64 +1,19 @@
-"""Gates ``c-compiles`` and ``c-exact``: generated C is clean and computes what its model does."""
+"""Gate ``c-exact``: generated C computes what its model does."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
 from export.gates.bit_exact import differences
-from runtime.artefact import C_MODEL, GateResult, Sidecar
+from runtime.artefact import GateResult, Sidecar
 from runtime.engines import EngineMissing, engine_from_bytes
 from runtime.engines.native import NativeEngine
 from targets.errors import InputError
 
-COMPILERS = ("gcc", "clang")
-STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror", "-O2")
-COMPILE_SECONDS = 120.0
 FLOAT_LIMIT = 1e-4  # C has its own exponential: see kernels/activation
-
-
-def c_compiles(sources: Mapping[str, bytes]) -> GateResult:
-    """The model must compile without a warning under every compiler found here."""
-    found = [name for name in COMPILERS if shutil.which(name)]
-    findings = [finding for name in found if (finding := _complaint(name, sources))]
-    clean = f"no warning from {' and '.join(found)}" if found else "no compiler found"
-    return GateResult(
-        name="c-compiles",
-        measured=findings[0] if findings else clean,
-        limit=" ".join(STRICT[:-1]),
-        verdict="fail" if findings else "pass" if found else "unavailable",
-        detail="; ".join(findings[1:]) or ("" if found else "install gcc or clang"),
-    )
-
-
-def _complaint(compiler: str, sources: Mapping[str, bytes]) -> str:
-    """The first thing a compiler says about a model, empty when it is content."""
-    with tempfile.TemporaryDirectory(prefix="sordino-") as place:
-        for name, content in sources.items():
-            (Path(place) / name).write_bytes(content)
-        command = [compiler, *STRICT, "-c", C_MODEL, "-o", "model.o"]
-        try:
-            run = subprocess.run(
-                command,
-                cwd=place,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=COMPILE_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return f"{compiler} did not end"
-    complaints = [line for line in run.stderr.splitlines() if "error" in line or "warning" in line]
-    if run.returncode == 0 and not complaints:
-        return ""
-    return f"{compiler}: {(complaints or ['failed'])[0][:120]}"
 
 
 def c_exact(

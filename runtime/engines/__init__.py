@@ -212,8 +212,12 @@ def _rehearsed(artefact: Artefact, name: str, model: bytes) -> Engine:
 
 def _native(artefact: Artefact) -> Engine:
     from runtime.engines.native import open_native
+    from runtime.engines.rehearsal import rehearse_loaded
 
-    return open_native(artefact)
+    engine = open_native(artefact)
+    files = (artefact.sidecar.model, *artefact.sidecar.sources)
+    rehearse_loaded(engine, " ".join(file.sha256 for file in files), artefact.path.name)
+    return engine
 
 
 def _check_ports(

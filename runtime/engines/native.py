@@ -86,6 +86,11 @@ class NativeEngine:
             results[place] = state.copy()
         return [results[place] for place in range(len(self.outputs))]
 
+    def reset(self) -> list[Array]:
+        """The states after a call of the model's own reset, in the order of the inputs."""
+        self._library.native_reset(self._memory)
+        return [state.copy() for state in self._states]
+
 
 def open_native(artefact: Artefact) -> NativeEngine:
     """The engine of a C artefact; the sources are those its sidecar lists."""
@@ -154,6 +159,7 @@ def _shim(
             *checks,
             f"size_t native_size(void) {{ return sizeof({name}_t); }}",
             f"void native_init({name}_t *m) {{ {name}_init(m); }}",
+            f"void native_reset({name}_t *m) {{ {name}_reset(m); }}",
             f"void *native_state({name}_t *m, int number)",
             "{",
             *cases,

@@ -19,6 +19,7 @@ import select
 import signal
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -50,12 +51,23 @@ def rehearse(engine: str, model: bytes, sha256: str, file: str) -> None:
             importlib.import_module(module)
     except ImportError:
         return
-    if reason := _forked(engine, model):
+    _rehearsed_once(engine, lambda: load_engine(engine, model), sha256, file)
+
+
+def rehearse_loaded(engine: Engine, sha256: str, file: str) -> None:
+    """The step alone, for an engine that is loaded already: generated C, whose compiler was a
+    process of its own. Raises ModelRefused."""
+    if (engine.name, sha256) not in _passed and hasattr(os, "fork"):
+        _rehearsed_once(engine.name, lambda: engine, sha256, file)
+
+
+def _rehearsed_once(engine: str, load: Callable[[], Engine], sha256: str, file: str) -> None:
+    if reason := _forked(engine, load):
         raise ModelRefused(f"{file} {reason}.", hint=HINT)
     _passed.add((engine, sha256))
 
 
-def _forked(engine: str, model: bytes) -> str:
+def _forked(engine: str, load: Callable[[], Engine]) -> str:
     """What is wrong, empty when nothing is."""
     receiving, sending = os.pipe()
     with warnings.catch_warnings():
@@ -63,7 +75,7 @@ def _forked(engine: str, model: bytes) -> str:
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
-        _be_the_child(engine, model, receiving, sending)
+        _be_the_child(load, receiving, sending)
     os.close(sending)
     try:
         answer = _answer(receiving)
@@ -108,7 +120,7 @@ def _verdict(engine: str, answer: bytes | None, status: int) -> str:
     return ""
 
 
-def _be_the_child(engine: str, model: bytes, receiving: int, sending: int) -> NoReturn:
+def _be_the_child(load: Callable[[], Engine], receiving: int, sending: int) -> NoReturn:
     """Everything the child does; it never returns into its copy of the caller."""
     try:
         os.close(receiving)
@@ -119,7 +131,7 @@ def _be_the_child(engine: str, model: bytes, receiving: int, sending: int) -> No
         for descriptor in (0, 1, 2):
             os.dup2(silent, descriptor)
         _limit()
-        record = _rehearsed(engine, model)
+        record = _rehearsed(load)
         os.write(sending, json.dumps(record).encode())
     finally:
         os._exit(0)
@@ -134,9 +146,9 @@ def _limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
-def _rehearsed(engine: str, model: bytes) -> dict[str, Any]:
+def _rehearsed(load: Callable[[], Engine]) -> dict[str, Any]:
     try:
-        loaded = load_engine(engine, model)
+        loaded = load()
         seconds = _step_seconds(loaded)
         if seconds > STEP_SECONDS:  # the first step may have had something to set up
             seconds = _step_seconds(loaded)

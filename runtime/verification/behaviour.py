@@ -63,18 +63,30 @@ def liveness(model: Loop, frames: FloatArray) -> GateResult:
 
 
 def reset(model: Loop, frames: FloatArray) -> GateResult:
-    """After audio and a reset the model does, bit for bit, what it did when it was fresh."""
+    """After audio and a reset the model does, bit for bit, what it did when it was fresh.
+
+    A model that has a reset of its own (generated C) must leave the states of a fresh start.
+    """
     stored = model.store(frames)
     half = len(stored) // 2
     fresh = model.trace(stored[:half], model.zeros())
     model.trace(stored[half:], model.zeros())
+    begin = model.reset()
+    names = [spec.name for spec in model.sidecar.inputs[1:]]
+    findings = [
+        f"the model's reset leaves {name} at something else than zero"
+        for name, state, zero in zip(names, begin, model.zeros(), strict=True)
+        if not np.array_equal(state, zero)
+    ]
     again = model.trace(stored[:half], model.zeros())
     differing = sum(
         int(np.count_nonzero(one != other)) for one, other in zip(fresh, again, strict=True)
     )
+    if differing:
+        findings.append(f"{differing} values differ")
     return judged(
         "reset",
-        [f"{differing} values differ"] if differing else [],
+        findings,
         "equal to a fresh start",
         "0 values differ",
         likely="the engine or the model keeps something beside its states",
@@ -97,7 +109,7 @@ def causality(model: Loop, frames: FloatArray) -> GateResult:
         "earlier outputs unchanged",
         "exactly 0",
         detail=f"frames {PROBED} moved",
-        likely="states of several steps share memory",
+        likely="outputs of several steps share memory, or something is kept beside the states",
     )
 
 

@@ -1,15 +1,19 @@
 """Gate ``drift``: an hour of sound leaves the states where a few seconds left them.
 
 Recurrent networks were seen to wander off in hours of use (the Fast-ULCNet paper reports it), and
-rounding in the recurrence can feed itself. A minute of each kind of sound is repeated; what the
-states hold in the last minute is compared with the third one, and the model's answer to the same
-noise after an hour with its answer after a minute.
+rounding in the recurrence can feed itself. A minute of each kind of sound is repeated; the level of
+the states in the last minute is compared with that in the third one, and the model's answer to the
+same noise after an hour with its answer after three minutes.
+
+A step is a function of features and states. So once the states at the end of a minute are, bit for
+bit, those at the end of an earlier one, all that follows is a repetition of what lies between, for
+ever; those minutes are known and not run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,20 +30,44 @@ PROBE_SECONDS = 4.0
 PROBE_SKIPPED = 0.5  # of it: the part in which the answer may still depend on what came before
 LARGEST_CHANGE = 0.05  # of a state's level, settled to last minute
 LARGEST_ANSWER = 0.02  # mean change of the mask's values, whose range is 1
+SAMPLED = 16  # every so many frames a state's level is measured
+REPORTED = 256  # every so many frames the progress is told
 
 Report = Callable[[str, float], None]
+Levels = list[FloatArray]  # root mean square of every element of each state, real values
+
+
+@dataclass
+class _Course:
+    """What a model did under one repeated minute: per minute run, the levels during it and the
+    states after it. ``period`` > 0: from ``returned`` on, minutes repeat with it."""
+
+    sound: str
+    levels: list[Levels] = field(default_factory=list)
+    states: list[list[Array]] = field(default_factory=list)
+    returned: int = 0
+    period: int = 0
+
+    def minute(self, number: int) -> int:
+        """The minute run that minute ``number`` equals."""
+        if number < len(self.levels):
+            return number
+        return self.returned + 1 + (number - self.returned - 1) % self.period
 
 
 @dataclass(frozen=True)
-class Drift:
-    """What changed under one kind of sound: the state that changed most, relative to its level,
-    and the mean change of the masks that answer the same noise."""
+class Change:
+    """What an hour of a sound changed: of each state the level, relative to the level that it has
+    under the loudest of the sounds, and the mean of masks that answer the same noise."""
 
     sound: str
-    state: str
-    change: float
+    states: Mapping[str, float]
     answer: float
     finite: bool
+
+    @property
+    def worst(self) -> tuple[str, float]:
+        return max(self.states.items(), key=lambda item: item[1], default=("no state", 0.0))
 
 
 def drift(
@@ -49,76 +77,104 @@ def drift(
     ``[frames, bins, 3]`` of a minute, repeated."""
     minutes = max(minutes, LEAST_MINUTES)
     report = progress or _silent
-    found = []
-    for index, (name, minute) in enumerate(sounds.items()):
-        say = _part(report, f"{minutes} minutes of {name}", index, len(sounds))
-        found.append(_drift(model, name, minute, minutes, say))
+    courses = [
+        _run(model, name, frames, minutes, _part(report, f"drift, {name}", index, len(sounds)))
+        for index, (name, frames) in enumerate(sounds.items())
+    ]
+    ranges = _ranges(courses)
+    changes = [_change(model, course, minutes, ranges) for course in courses]
     findings = [
-        f"{one.sound}: {one.state} changes by {one.change:.0%}"
-        for one in found
-        if not one.change <= LARGEST_CHANGE
+        f"{one.sound}: {one.worst[0]} changes by {one.worst[1]:.0%}"
+        for one in changes
+        if not one.worst[1] <= LARGEST_CHANGE
     ]
     findings += [
         f"{one.sound}: the same noise is answered otherwise by {one.answer:.3f}"
-        for one in found
+        for one in changes
         if not one.answer <= LARGEST_ANSWER
     ]
-    findings += [f"{one.sound}: no numbers any more" for one in found if not one.finite]
-    worst = max(found, key=lambda one: one.change)
+    findings[:0] = [
+        f"{one.sound}: {one.worst[0]} is no number" for one in changes if not one.finite
+    ]
     return judged(
         "drift",
         findings,
-        f"{worst.change:.1%} ({worst.sound}, {worst.state}) in {minutes} minutes",
+        "; ".join(f"{one.sound} {one.worst[1]:.2%}" for one in changes) + f" in {minutes} minutes",
         f"states ≤ {LARGEST_CHANGE:.0%}, answers ≤ {LARGEST_ANSWER:g}",
-        detail="; ".join(f"{one.sound}: {one.change:.2%}, {one.answer:.4f}" for one in found)
-        + f"; on {model.engine.name}",
+        detail="; ".join(map(_told, changes, courses)) + f"; on {model.engine.name}",
         likely="a state is an integrator without leak, or rounding in the recurrence feeds itself",
     )
 
 
-def _drift(
+def _told(change: Change, course: _Course) -> str:
+    repeats = ""
+    if course.period:
+        repeats = f", {len(course.levels)} minutes run, the others repeat them bit for bit"
+    return f"{change.sound}: {change.worst[0]}, answers {change.answer:.4f}{repeats}"
+
+
+def _run(
     model: Loop, sound: str, minute: FloatArray, minutes: int, say: Callable[[float], None]
-) -> Drift:
+) -> _Course:
+    stored, states = model.store(minute), model.zeros()
+    course, seen = _Course(sound), {_key(states): -1}
+    for number in range(minutes):
+        levels, states = _minute(
+            model, stored, states, lambda done, now=number: say((now + done) / minutes)
+        )
+        course.levels.append(levels)
+        course.states.append(states)
+        if (before := seen.setdefault(_key(states), number)) < number:
+            course.returned, course.period = before, number - before
+            break
+    say(1.0)
+    return course
+
+
+def _key(states: Sequence[Array]) -> bytes:
+    return b"".join(state.tobytes() for state in states)
+
+
+def _minute(
+    model: Loop, frames: Array, states: list[Array], say: Callable[[float], None]
+) -> tuple[Levels, list[Array]]:
+    """Levels of the states over the frames, and the states after them."""
+    sampled: list[list[Array]] = []
+    for number, outputs in enumerate(model.steps(frames, states), start=1):
+        states = model.following(outputs)
+        if number % SAMPLED == 0:
+            sampled.append(states)
+        if number % REPORTED == 0:
+            say(number / len(frames))
+    levels = []
+    for place, series in zip(model.links, zip(*sampled, strict=True), strict=True):
+        real = dequantize(np.stack(series), model.sidecar.outputs[place])
+        levels.append(np.sqrt(np.mean(np.square(real, dtype=np.float64), axis=0)))
+    return levels, states
+
+
+def _ranges(courses: Sequence[_Course]) -> list[float]:
+    """The level of each state, settled, under the sound that moves it most."""
+    settled = [course.levels[course.minute(SETTLED)] for course in courses]
+    return [
+        max(float(np.linalg.norm(level)) for level in state) for state in zip(*settled, strict=True)
+    ]
+
+
+def _change(model: Loop, course: _Course, minutes: int, ranges: Sequence[float]) -> Change:
     contract = model.sidecar.contract
     probe = model.store(frames_of(contract, noise(contract, PROBE_SECONDS, seed=1)))
-    stored = model.store(minute)
-    states = model.zeros()
-    settled: list[Array] = []
-    answers = []
-    last: list[Array] = []
-    for number in range(minutes):
-        levels, states = _minute(model, stored, states)
-        if number == SETTLED:
-            settled = levels
-            answers.append(_answer(model, probe, states))
-        last = levels
-        say((number + 1) / minutes)
-    answers.append(_answer(model, probe, states))
-    changes = [
-        float(np.linalg.norm(now - then) / max(float(np.linalg.norm(then)), 1e-6 * then.size))
-        for then, now in zip(settled, last, strict=True)
-    ]
-    names = [state.name for state in model.sidecar.states] or ["no state"]
-    place = int(np.argmax(changes)) if changes else 0
-    return Drift(
-        sound,
-        names[place],
-        changes[place] if changes else 0.0,
-        float(np.mean(np.abs(answers[1] - answers[0]))),
-        all(bool(np.isfinite(level).all()) for level in last),
-    )
-
-
-def _minute(model: Loop, frames: Array, states: list[Array]) -> tuple[list[Array], list[Array]]:
-    """Root mean square of every state element over the frames, in real values, and the states
-    after them."""
-    sums = [np.zeros(state.shape, np.float64) for state in states]
-    specs = [model.sidecar.outputs[place] for place in model.links]
-    for outputs in model.steps(frames, states):
-        states = model.following(outputs)
-        for total, state, spec in zip(sums, states, specs, strict=True):
-            total += np.square(dequantize(state, spec), dtype=np.float64)
-    return [np.sqrt(total / len(frames)) for total in sums], states
+    then, now = course.minute(SETTLED), course.minute(minutes - 1)
+    answers = [_answer(model, probe, course.states[minute]) for minute in (then, now)]
+    names = {state.input: state.name for state in model.sidecar.states}
+    changes = {
+        names[spec.name]: float(np.linalg.norm(after - before)) / max(range_, 1e-12)
+        for spec, before, after, range_ in zip(
+            model.sidecar.inputs[1:], course.levels[then], course.levels[now], ranges, strict=True
+        )
+    }
+    finite = all(bool(np.isfinite(level).all()) for level in course.levels[now])
+    return Change(course.sound, changes, float(np.mean(np.abs(answers[1] - answers[0]))), finite)
 
 
 def _answer(model: Loop, probe: Array, states: list[Array]) -> FloatArray:

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from runtime.artefact import Artefact, GateResult, Sidecar
 from runtime.modelfile.tflite import TfliteModel, check_tflite
@@ -30,6 +32,7 @@ WEIGHTS = {
     "tflite-fp16": "float16",
     "tflite-int8w": "int8",
 }
+QUANTIZED = ("tflite-int8", "tflite-int16x8", "tflite-int8w")  # formats with scales
 SCALE_FLOOR = 1e-9  # calibration on zero states leaves scales of 1e-12
 
 
@@ -40,8 +43,8 @@ def file_gates(artefact: Artefact, content: bytes) -> list[GateResult]:
     return [
         structure(model, sidecar),
         weight_types(model, sidecar),
-        scale_floor(model),
-        finite_constants(model, content),
+        *([scale_floor(_scales(model))] if sidecar.target in QUANTIZED else []),
+        finite_constants(_float_constants(model, content)),
         state_symmetry(model, sidecar),
     ]
 
@@ -59,14 +62,20 @@ def structure(model: TfliteModel, sidecar: Sidecar) -> GateResult:
             findings.append(f"the {side}s are not those of the sidecar")
     if both := set(model.inputs) & set(model.outputs):
         findings.append(f"{model.tensors[min(both)].name} is an input and an output")
-    known = set(load_target(sidecar.target).operators)
-    used = {operator.name for operator in model.operators}
-    findings += [f"{name} is no operator of {sidecar.target}" for name in sorted(used - known)]
+    kinds = [operator.name for operator in model.operators]
+    return operators_known(kinds, sidecar.target, findings)
+
+
+def operators_known(kinds: Sequence[str], target: str, findings: Sequence[str] = ()) -> GateResult:
+    """Gate ``structure``: ``findings`` so far, and every operator that the format's runtime has
+    no kernel for."""
+    known, used = set(load_target(target).operators), set(kinds)
+    strangers = [f"{name} is no operator of {target}" for name in sorted(used - known)]
     return judged(
         "structure",
-        findings,
-        f"{len(model.operators)} operators, {len(used)} kinds",
-        "one static subgraph, the sidecar's interface, operators of the runtime",
+        [*findings, *strangers],
+        f"{len(kinds)} operators, {len(used)} kinds",
+        "one static graph, the sidecar's interface, operators of the runtime",
         likely="the file was made or edited by another tool than its sidecar",
     )
 
@@ -86,11 +95,19 @@ def weight_types(model: TfliteModel, sidecar: Sidecar) -> GateResult:
         for tensor in (model.tensors[place] for place in (*model.inputs, *computed))
         if tensor.dtype not in activations
     ]
+    number = sum(1 for _ in _weights(model))
+    return weights_judged(findings, number, wanted, " or ".join(activations))
+
+
+def weights_judged(
+    findings: Sequence[str], number: int, wanted: str, activations: str = ""
+) -> GateResult:
+    """Gate ``weight-types`` over ``number`` weights that must be stored as ``wanted``."""
     return judged(
         "weight-types",
         findings,
-        f"{sum(1 for _ in _weights(model))} weights, all {wanted}",
-        f"weights {wanted}, activations {' or '.join(activations)}",
+        f"{number} weights, all {wanted}",
+        f"weights {wanted}" + (f", activations {activations}" if activations else ""),
         likely="a converter without a rule for this operator left it in float",
     )
 
@@ -104,15 +121,11 @@ def _weights(model: TfliteModel) -> Iterator[TfliteTensor]:
             yield model.tensors[packed.get(place, place)]
 
 
-def scale_floor(model: TfliteModel) -> GateResult:
-    """The smallest scale of the file; calibration on zero states pins those of the states."""
-    scales = {
-        tensor.name: min(tensor.scales)
-        for tensor in model.tensors
-        if tensor.scales and tensor.dtype in ("int8", "int16")
-    }
+def scale_floor(scales: Mapping[str, float]) -> GateResult:
+    """The smallest scale of the file, by tensor; calibration on zero states pins those of the
+    states."""
     smallest = min(scales, key=lambda name: scales[name], default="")
-    low = [f"{scales[name]:.1e} in {name}" for name in scales if scales[name] < SCALE_FLOOR]
+    low = [f"{scales[name]:.1e} in {name}" for name in scales if not scales[name] >= SCALE_FLOOR]
     return judged(
         "scale-floor",
         low,
@@ -122,26 +135,39 @@ def scale_floor(model: TfliteModel) -> GateResult:
     )
 
 
-def finite_constants(model: TfliteModel, content: bytes) -> GateResult:
+def finite_constants(constants: Mapping[str, npt.NDArray[Any]]) -> GateResult:
     """Float constants hold numbers. (Scales that are none are refused on reading.)"""
-    findings, counted = [], 0
-    for tensor in model.tensors:
-        if tensor.span is None or tensor.dtype not in ("float32", "float16"):
-            continue
-        kind = "<f4" if tensor.dtype == "float32" else "<f2"
-        values = np.frombuffer(
-            content[tensor.span.start : tensor.span.start + tensor.span.size], kind
-        )
-        counted += values.size
-        if not np.isfinite(values).all():
-            findings.append(f"{tensor.name} holds NaN or infinity")
+    findings = [
+        f"{name} holds NaN or infinity"
+        for name, values in constants.items()
+        if not np.isfinite(values).all()
+    ]
     return judged(
         "finite-constants",
         findings,
-        f"{counted} float constants",
+        f"{sum(values.size for values in constants.values())} float constants",
         "all finite",
         likely="training diverged, or the weights are of a damaged checkpoint",
     )
+
+
+def _scales(model: TfliteModel) -> dict[str, float]:
+    return {
+        tensor.name: min(tensor.scales)
+        for tensor in model.tensors
+        if tensor.scales and tensor.dtype in ("int8", "int16")
+    }
+
+
+def _float_constants(model: TfliteModel, content: bytes) -> dict[str, npt.NDArray[Any]]:
+    kinds = {"float32": "<f4", "float16": "<f2"}
+    return {
+        tensor.name: np.frombuffer(
+            content[tensor.span.start : tensor.span.start + tensor.span.size], kinds[tensor.dtype]
+        )
+        for tensor in model.tensors
+        if tensor.span is not None and tensor.dtype in kinds
+    }
 
 
 def state_symmetry(model: TfliteModel, sidecar: Sidecar) -> GateResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -11,6 +12,13 @@ from runtime.artefact import Sidecar
 from runtime.engines import Array, Engine
 from runtime.stepper import dequantize, quantize, zero_of
 from runtime.stft import FloatArray, StftContract, analyse, features
+
+
+@runtime_checkable
+class Resettable(Protocol):
+    """An engine whose model brings a reset of its own."""
+
+    def reset(self) -> list[Array]: ...
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,10 @@ class Loop:
     def zeros(self) -> list[Array]:
         """The stored states of a fresh start."""
         return [zero_of(spec) for spec in self.sidecar.inputs[1:]]
+
+    def reset(self) -> list[Array]:
+        """The stored states after a reset: by the model's own means where it has some."""
+        return self.engine.reset() if isinstance(self.engine, Resettable) else self.zeros()
 
     def store(self, frames: FloatArray) -> Array:
         """Features ``[n, bins, 3]`` as the model takes them, ``[n, 1, 1, bins, 3]``."""

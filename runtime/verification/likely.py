@@ -6,7 +6,12 @@ plants them again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+
+from runtime.engines import Array
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,29 @@ class Symptom:
     first_frame: int
     worst: float
     outputs: tuple[str, ...]
+
+
+def symptom(
+    one: Sequence[Array], other: Sequence[Array], names: Sequence[str], limit: float
+) -> Symptom | None:
+    """How two traces ``[frames, *shape]`` differ by more than ``limit``; None if they do not."""
+    pairs = [
+        (name, left.astype(np.float64), right.astype(np.float64))
+        for name, left, right in zip(names, one, other, strict=True)
+    ]
+    per_frame = {
+        name: np.abs(left - right).reshape(len(left), -1).max(axis=1) for name, left, right in pairs
+    }
+    beyond = {name: ~(differences <= limit) for name, differences in per_frame.items()}
+    frames = [int(np.argmax(where)) for where in beyond.values() if where.any()]
+    if not frames:
+        return None
+    first = min(frames)
+    worst = max(
+        float(per_frame[name][first] / max(np.abs(left).max(), 1e-6)) for name, left, _ in pairs
+    )
+    concerned = tuple(name for name, where in beyond.items() if where[first])
+    return Symptom(first, worst, concerned)
 
 
 # Upper end of a range of relative differences → what was found to cause such.

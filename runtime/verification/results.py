@@ -1,10 +1,19 @@
-"""Making gate results."""
+"""Making gate results, and keeping them by what they are about."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from runtime.artefact import GateResult
+
+
+@dataclass(frozen=True)
+class Section:
+    """The gates of one subject: a model, several models together, a run or a pack."""
+
+    subject: str
+    gates: tuple[GateResult, ...]
 
 
 def judged(

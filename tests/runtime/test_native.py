@@ -18,6 +18,7 @@ HEADER = b"""\
 #define SUM_STATE_PAST_OFFSET 0
 typedef struct { int16_t past[4]; int32_t calls; } sum_t;
 void sum_init(sum_t *m);
+void sum_reset(sum_t *m);
 void sum_step(sum_t *m, const int8_t frame[SUM_FRAME], int16_t result[SUM_RESULT]);
 int16_t *sum_state_past(sum_t *m);
 """
@@ -25,8 +26,12 @@ BODY = b"""\
 #include "sum.h"
 void sum_init(sum_t *m)
 {
-    for (int i = 0; i < 4; ++i) { m->past[i] = 0; }
+    sum_reset(m);
     m->calls = 0;
+}
+void sum_reset(sum_t *m)
+{
+    for (int i = 0; i < 4; ++i) { m->past[i] = 0; }
 }
 void sum_step(sum_t *m, const int8_t frame[SUM_FRAME], int16_t result[SUM_RESULT])
 {
@@ -138,3 +143,14 @@ def test_without_a_compiler_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
     with pytest.raises(EngineMissing) as missing:
         engine()
     assert "apt install gcc" in missing.value.hint
+
+
+@needs_compiler
+def test_the_reset_is_the_models_own() -> None:
+    model = engine()
+    model.run([np.ones((1, 4), np.int8), np.full((2, 2), 3, np.int16)])
+    (past,) = model.reset()
+    assert not past.any()
+    lame = BODY.replace(b"m->past[i] = 0", b"m->past[i] = 7")
+    (past,) = engine({**SOURCES, "sum.c": lame}).reset()
+    assert (past == 7).all()

@@ -1,0 +1,58 @@
+"""Gate ``c-compiles``: generated C is clean under every compiler of this machine."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from runtime.artefact import GateResult
+from runtime.verification.results import judged, unavailable
+
+COMPILERS = ("gcc", "clang")
+STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror", "-O2")
+COMPILE_SECONDS = 120.0
+NAME = "c-compiles"
+
+
+def c_compiles(sources: Mapping[str, bytes], model: str) -> GateResult:
+    """``model`` (one of the ``sources``) must compile without a warning under every compiler
+    found here; unavailable where there is none."""
+    limit = " ".join(STRICT[:-1])
+    found = [name for name in COMPILERS if shutil.which(name)]
+    if not found:
+        return unavailable(NAME, limit, "no compiler found: install gcc or clang")
+    findings = [finding for name in found if (finding := _complaint(name, sources, model))]
+    return judged(
+        NAME,
+        findings,
+        f"no warning from {' and '.join(found)}",
+        limit,
+        likely="the sources were edited, or a header is of another model",
+    )
+
+
+def _complaint(compiler: str, sources: Mapping[str, bytes], model: str) -> str:
+    """The first thing a compiler says about a model, empty when it is content."""
+    with tempfile.TemporaryDirectory(prefix="sordino-") as place:
+        for name, content in sources.items():
+            (Path(place) / name).write_bytes(content)
+        command = [compiler, *STRICT, "-c", model, "-o", "model.o"]
+        try:
+            run = subprocess.run(
+                command,
+                cwd=place,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=COMPILE_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return f"{compiler} did not end"
+    complaints = [line for line in run.stderr.splitlines() if "error" in line or "warning" in line]
+    if run.returncode == 0 and not complaints:
+        return ""
+    return f"{compiler}: {(complaints or ['failed'])[0][:120]}"
