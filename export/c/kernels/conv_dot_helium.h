@@ -54,6 +54,7 @@ static inline void sordino_conv_single_s8(const sordino_conv_windows *w,
     const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + row;
     const uint32x4_t offsets = sordino_conv_offsets(1);
     const int8_t *weights = p->weights + row * pitch;
+    const sordino_conv_s8_params known = *p; /* a store might change p, as far as C knows */
     for (int32_t left = w->filters; left > 0; left -= 4, channel += 4, out += 4) {
         const int8_t *x = window, *w0 = weights, *w1 = w0 + pitch, *w2 = w1 + pitch;
         const int8_t *w3 = w2 + pitch;
@@ -79,7 +80,7 @@ static inline void sordino_conv_single_s8(const sordino_conv_windows *w,
             s3 = vmladavaq_s8(s3, v, vldrbq_s8(w3));
         }
         const int32x4_t value =
-            sordino_conv_outputs_s8(sordino_conv_vector(s0, s1, s2, s3), p, channel, offsets);
+            sordino_conv_outputs_s8(sordino_conv_vector(s0, s1, s2, s3), &known, channel, offsets);
         if (left >= 4) {
             vstrbq_s32(out, value);
         } else {

@@ -75,6 +75,7 @@ static inline void sordino_conv_single_s16(const sordino_conv_windows *w,
     const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + row;
     const uint32x4_t offsets = sordino_conv_offsets(1);
     const int8_t *weights = p->weights + row * pitch;
+    const sordino_conv_s16_params known = *p; /* a store might change p, as far as C knows */
     for (int32_t left = w->filters; left > 0; left -= 4, channel += 4, out += 4) {
         const int16_t *x = window;
         const int8_t *w0 = weights, *w1 = w0 + pitch, *w2 = w1 + pitch, *w3 = w2 + pitch;
@@ -100,11 +101,44 @@ static inline void sordino_conv_single_s16(const sordino_conv_windows *w,
             s3 = vmladavaq_s16(s3, v, vldrbq_s16(w3));
         }
         const int32x4_t value =
-            sordino_conv_outputs_s16(sordino_conv_vector(s0, s1, s2, s3), p, channel, offsets);
+            sordino_conv_outputs_s16(sordino_conv_vector(s0, s1, s2, s3), &known, channel, offsets);
         if (left >= 4) {
             vstrhq_s32(out, value);
         } else {
             vstrhq_p_s32(out, value, vctp32q((uint32_t)left));
+        }
+    }
+}
+
+#elif defined(__thumb__) && !defined(__thumb2__)
+
+/* As for int8: eight registers are enough for two rows. */
+static inline void sordino_conv_single_s16(const sordino_conv_windows *w,
+                                           const sordino_conv_s16_params *p, int32_t group,
+                                           const int16_t *window, int16_t *out)
+{
+    const int32_t length = w->length, pitch = p->pitch, row = group * sordino_conv_rows(w);
+    const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + row;
+    const int8_t *w0 = p->weights + row * pitch + length;
+    const int16_t *x = window + length;
+    for (int32_t left = w->filters; left > 0; left -= 2, channel += 2, out += 2, w0 += 2 * pitch) {
+        const int8_t *w1 = w0 + pitch;
+        int32_t s0 = channel[0].bias, s1 = channel[1].bias, k = -length;
+        for (; k & 3; k = sordino_conv_after(k)) {
+            s0 += x[k] * w0[k];
+            s1 += x[k] * w1[k];
+        }
+        while (k < 0) {
+            for (int32_t n = 0; n < 4; ++n) { /* unrolled */
+                const int32_t v = x[k];
+                s0 += v * w0[k];
+                s1 += v * w1[k];
+                k = sordino_conv_after(k);
+            }
+        }
+        out[0] = sordino_conv_output_s16(p, channel, s0);
+        if (left > 1) {
+            out[1] = sordino_conv_output_s16(p, channel + 1, s1);
         }
     }
 }
