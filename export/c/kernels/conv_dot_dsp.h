@@ -37,7 +37,7 @@ SORDINO_CONV_INLINE int16x2_t sordino_conv_odd(uint32_t word)
 
 /* Four weights times four values as pairs. */
 SORDINO_CONV_INLINE int32_t sordino_conv_four(const int8_t *weights, int16x2_t even, int16x2_t odd,
-                                        int32_t sum)
+                                              int32_t sum)
 {
     const uint32_t word = sordino_conv_word(weights);
     sum = __smlad(sordino_conv_even(word), even, sum);
@@ -120,7 +120,8 @@ SORDINO_CONV_INLINE void sordino_conv_2x2x4(sordino_conv_sums *s, const int8_t *
 
 /* Two rows of ``pitch`` weights times the windows ``x``. */
 SORDINO_CONV_INLINE sordino_conv_sums sordino_conv_2x2(const int8_t *w0, int32_t pitch,
-                                                 const uint64_t *x, int32_t bias0, int32_t bias1)
+                                                       const uint64_t *x, int32_t bias0,
+                                                       int32_t bias1)
 {
     const int8_t *w1 = w0 + pitch, *end = w1;
     sordino_conv_sums s = {bias0, bias1, bias0, bias1};
@@ -139,9 +140,9 @@ SORDINO_CONV_INLINE sordino_conv_sums sordino_conv_2x2(const int8_t *w0, int32_t
 }
 
 SORDINO_CONV_INLINE void sordino_conv_two_s8(const sordino_conv_windows *w,
-                                       const sordino_conv_s8_params *p, int32_t group,
-                                       const int8_t *a, const int8_t *b, int8_t *out_a,
-                                       int8_t *out_b, void *wide)
+                                             const sordino_conv_s8_params *p, int32_t group,
+                                             const int8_t *a, const int8_t *b, int8_t *out_a,
+                                             int8_t *out_b, void *wide)
 {
     const int32_t pitch = p->pitch, filters = w->filters, row = group * sordino_conv_rows(w);
     const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + row;

@@ -51,9 +51,9 @@ static inline void sordino_conv_single_s8(const sordino_conv_windows *w,
 }
 
 SORDINO_CONV_INLINE void sordino_conv_two_s8(const sordino_conv_windows *w,
-                                       const sordino_conv_s8_params *p, int32_t group,
-                                       const int8_t *a, const int8_t *b, int8_t *out_a,
-                                       int8_t *out_b, void *wide)
+                                             const sordino_conv_s8_params *p, int32_t group,
+                                             const int8_t *a, const int8_t *b, int8_t *out_a,
+                                             int8_t *out_b, void *wide)
 {
     (void)wide;
     sordino_conv_single_s8(w, p, group, a, out_a);
@@ -92,9 +92,9 @@ static inline void sordino_conv_single_s8(const sordino_conv_windows *w,
 }
 
 SORDINO_CONV_INLINE void sordino_conv_two_s8(const sordino_conv_windows *w,
-                                       const sordino_conv_s8_params *p, int32_t group,
-                                       const int8_t *a, const int8_t *b, int8_t *out_a,
-                                       int8_t *out_b, void *wide)
+                                             const sordino_conv_s8_params *p, int32_t group,
+                                             const int8_t *a, const int8_t *b, int8_t *out_a,
+                                             int8_t *out_b, void *wide)
 {
     const int32_t pitch = p->pitch, rest = w->length & 3, row = group * sordino_conv_rows(w);
     const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + row;

@@ -52,9 +52,10 @@ SORDINO_CONV_INLINE int16x2_t sordino_conv_tops(uint32_t a, uint32_t b)
 #if SORDINO_HELIUM
 
 /* Four sums to four outputs; ``channel`` has their records ``offsets`` bytes on. */
-SORDINO_CONV_INLINE int32x4_t sordino_conv_outputs_s16(int32x4_t sums, const sordino_conv_s16_params *p,
-                                                 const sordino_conv_channel *channel,
-                                                 uint32x4_t offsets)
+SORDINO_CONV_INLINE int32x4_t sordino_conv_outputs_s16(int32x4_t sums,
+                                                       const sordino_conv_s16_params *p,
+                                                       const sordino_conv_channel *channel,
+                                                       uint32x4_t offsets)
 {
     const int32_t *record = &channel->bias;
     const int32x4_t multiplier = vldrwq_gather_offset_s32(record + 1, offsets);
@@ -215,9 +216,9 @@ static inline void sordino_conv_pair_up_s16(int32_t length, const int16_t *windo
 }
 
 SORDINO_CONV_INLINE void sordino_conv_two_s16(const sordino_conv_windows *w,
-                                        const sordino_conv_s16_params *p, int32_t group,
-                                        const int16_t *a, const int16_t *b, int16_t *out_a,
-                                        int16_t *out_b, void *spare)
+                                              const sordino_conv_s16_params *p, int32_t group,
+                                              const int16_t *a, const int16_t *b, int16_t *out_a,
+                                              int16_t *out_b, void *spare)
 {
     const int32_t pitch = p->pitch, filters = w->filters, row = group * sordino_conv_rows(w);
     const sordino_conv_channel *channel = sordino_conv_channels_of(p->channels) + row;
@@ -240,9 +241,9 @@ SORDINO_CONV_INLINE void sordino_conv_two_s16(const sordino_conv_windows *w,
 #else
 
 SORDINO_CONV_INLINE void sordino_conv_two_s16(const sordino_conv_windows *w,
-                                        const sordino_conv_s16_params *p, int32_t group,
-                                        const int16_t *a, const int16_t *b, int16_t *out_a,
-                                        int16_t *out_b, void *spare)
+                                              const sordino_conv_s16_params *p, int32_t group,
+                                              const int16_t *a, const int16_t *b, int16_t *out_a,
+                                              int16_t *out_b, void *spare)
 {
     (void)spare;
     sordino_conv_single_s16(w, p, group, a, out_a);

@@ -13,7 +13,7 @@ typedef struct {
 } sordino_conv_f32_params;
 
 SORDINO_CONV_INLINE float sordino_conv_output_f32(const sordino_conv_f32_params *p, int32_t channel,
-                                            float sum)
+                                                  float sum)
 {
     const float value = sum + p->bias[channel];
     return value < p->lowest ? p->lowest : (value > p->highest ? p->highest : value);
@@ -47,8 +47,9 @@ static inline void sordino_conv_single_f32(const sordino_conv_windows *w,
 
 /* The same at two positions, two rows at a time. */
 SORDINO_CONV_INLINE void sordino_conv_two_f32(const sordino_conv_windows *w,
-                                        const sordino_conv_f32_params *p, int32_t first,
-                                        const float *x, const float *y, float *out_x, float *out_y)
+                                              const sordino_conv_f32_params *p, int32_t first,
+                                              const float *x, const float *y, float *out_x,
+                                              float *out_y)
 {
     const int32_t length = w->length, filters = w->filters;
     for (int32_t c = 0; c < filters; c += 2) {

@@ -36,14 +36,15 @@ static inline const sordino_conv_channel *sordino_conv_channels_of(const int32_t
 }
 
 SORDINO_CONV_INLINE int32_t sordino_conv_simple_s8(const sordino_conv_s8_params *p,
-                                            const sordino_conv_channel *channel, int32_t sum)
+                                                   const sordino_conv_channel *channel, int32_t sum)
 {
     const sordino_scale scale = {channel->multiplier, channel->shift};
     return sordino_brought_down_s8(sum, sordino_down_of(scale, p->zero_point));
 }
 
 SORDINO_CONV_INLINE int32_t sordino_conv_general_s8(const sordino_conv_s8_params *p,
-                                             const sordino_conv_channel *channel, int32_t sum)
+                                                    const sordino_conv_channel *channel,
+                                                    int32_t sum)
 {
     const sordino_scale scale = {channel->multiplier, channel->shift};
     const int32_t value = sordino_scaled(sum, scale) + p->zero_point;
@@ -60,9 +61,9 @@ static inline int8_t sordino_conv_output_s8(const sordino_conv_s8_params *p,
 /* Four channels at one position, of which the first ``left`` exist. All are computed before any
  * is stored, because a store through a char pointer might change what the next one needs. */
 SORDINO_CONV_INLINE void sordino_conv_store_s8(const sordino_conv_s8_params *p,
-                                         const sordino_conv_channel *channel, int32_t s0,
-                                         int32_t s1, int32_t s2, int32_t s3, int32_t left,
-                                         int8_t *out)
+                                               const sordino_conv_channel *channel, int32_t s0,
+                                               int32_t s1, int32_t s2, int32_t s3, int32_t left,
+                                               int8_t *out)
 {
     int32_t v0, v1, v2, v3;
     if (p->simple) {
@@ -90,9 +91,9 @@ SORDINO_CONV_INLINE void sordino_conv_store_s8(const sordino_conv_s8_params *p,
 
 /* The same for two channels at positions a and b. */
 SORDINO_CONV_INLINE void sordino_conv_store_2x2_s8(const sordino_conv_s8_params *p,
-                                             const sordino_conv_channel *channel, int32_t a0,
-                                             int32_t b0, int32_t a1, int32_t b1, int32_t left,
-                                             int8_t *out_a, int8_t *out_b)
+                                                   const sordino_conv_channel *channel, int32_t a0,
+                                                   int32_t b0, int32_t a1, int32_t b1, int32_t left,
+                                                   int8_t *out_a, int8_t *out_b)
 {
     int32_t va0, vb0, va1, vb1;
     if (p->simple) {

@@ -25,15 +25,17 @@ typedef struct {
     int32_t twice;           /* biases are int32 in the model: sums are scaled as in int8 */
 } sordino_conv_s16_params;
 
-SORDINO_CONV_INLINE int16_t sordino_conv_clamped_s16(const sordino_conv_s16_params *p, int32_t value)
+SORDINO_CONV_INLINE int16_t sordino_conv_clamped_s16(const sordino_conv_s16_params *p,
+                                                     int32_t value)
 {
     return (int16_t)sordino_clamped(value, p->lowest, p->highest);
 }
 
-/* Where neither ``wide`` nor ``twice``: multipliers stand 16 bits higher and shifts are less by as many, so that
- * only the upper word of the product is needed. */
+/* Where neither ``wide`` nor ``twice``: multipliers stand 16 bits higher and shifts are less by as
+ * many, so that only the upper word of the product is needed. */
 SORDINO_CONV_INLINE int16_t sordino_conv_output_s16(const sordino_conv_s16_params *p,
-                                              const sordino_conv_channel *channel, int32_t sum)
+                                                    const sordino_conv_channel *channel,
+                                                    int32_t sum)
 {
     if (p->twice) {
         const sordino_scale scale = {channel->multiplier, channel->shift};
