@@ -115,15 +115,20 @@ def menagerie(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Specimen]:
     return placed
 
 
+@pytest.fixture(scope="module")
+def outcomes(menagerie: dict[str, Specimen], repository: Path) -> dict[str, dict[str, Any]]:
+    """What came of each specimen, by its folder."""
+    folders = list(menagerie)
+    found: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(folders), BATCH):
+        found |= fed_to_a_child(folders[start : start + BATCH], repository)
+    return found
+
+
 @needs_tflm
 @pytest.mark.slow
-def test_the_corpus(menagerie: dict[str, Specimen], repository: Path) -> None:
-    assert len(menagerie) >= 500
-    folders = list(menagerie)
-    outcomes: dict[str, dict[str, Any]] = {}
-    for start in range(0, len(folders), BATCH):
-        outcomes |= fed_to_a_child(folders[start : start + BATCH], repository)
-    assert len(outcomes) == len(menagerie)
+def test_the_corpus(menagerie: dict[str, Specimen], outcomes: dict[str, dict[str, Any]]) -> None:
+    assert len(outcomes) == len(menagerie) >= 500
     count: Counter[str] = Counter()
     for folder, outcome in outcomes.items():
         found = menagerie[folder]
@@ -136,6 +141,24 @@ def test_the_corpus(menagerie: dict[str, Specimen], repository: Path) -> None:
         assert outcome["seconds"] < SECONDS, (found, outcome)
         count["told" if "told" in outcome else "ran"] += 1
     assert count["told"] >= 1400
+
+
+@pytest.mark.slow
+def test_the_manual_counts_and_quotes_it(
+    menagerie: dict[str, Specimen], outcomes: dict[str, dict[str, Any]], repository: Path
+) -> None:
+    counted = Counter((found.family, found.suffix) for found in menagerie.values())
+    told = {(menagerie[folder].family, outcomes[folder].get("told")) for folder in outcomes}
+    rows = re.findall(
+        r"^\| (.+) \| ([\d–]+) \| ([\d–]+) \| `(.+)` \|$",
+        (repository / "docs" / "bad-input.md").read_text("utf-8"),
+        re.MULTILINE,
+    )
+    assert {family for family, *_ in rows} == {family for family, _ in counted}
+    for family, tflite, onnx, sentence in rows:
+        found = (counted[family, ".tflite"], counted[family, ".onnx"])
+        assert (tflite, onnx) == tuple(str(count) if count else "–" for count in found), family
+        assert (family, sentence) in told, family
 
 
 def fed_to_a_child(folders: Sequence[str], repository: Path) -> dict[str, dict[str, Any]]:
@@ -166,13 +189,12 @@ def test_every_family_through_the_commands(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     soundfile.write("noisy.wav", np.zeros(1600), 16_000)
-    for number, found in enumerate(families):
-        if found.harmless:
-            continue
-        path = found.write(tmp_path / str(number))
-        done = child(repository, "tests.hostile.commands", str(path), "noisy.wav")
-        assert done.returncode == 0, (found, done.returncode, done.stderr[-500:])
-        record = json.loads(done.stdout)
+    harmful = [found for found in families if not found.harmless]
+    models = [str(found.write(tmp_path / str(n))) for n, found in enumerate(harmful)]
+    done = child(repository, "tests.hostile.commands", "noisy.wav", *models)
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, (done.returncode, harmful[len(records)], done.stderr[-500:])
+    for found, record in zip(harmful, records, strict=True):
         for status, err in record["outcomes"].values():
             check_told(found, status, err)
         assert record["peak"] < MEMORY, found
