@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ai_edge_litert import schema_py_generated as schema
 
-from export.step_graph import Slice
+from export.step_graph import Elementwise, Slice, StepGraph, Tensor
 from export.tflite import write_float
 from tests.export.every_operator import every_operator
 
@@ -16,11 +16,13 @@ def test_equal_constants_are_stored_once() -> None:
     assert len(stored) == len(set(stored))
 
 
-def test_operators_may_share_indices() -> None:
-    graph = every_operator()
-    slices = [operator for operator in graph.operators if isinstance(operator, Slice)]
+def test_operators_share_the_indices_they_read_at() -> None:
+    entry = Tensor("features", (1, 1, 8, 3))
+    parts = [Tensor(name, (1, 1, 4, 3)) for name in ("one", "other")]
+    mask = Tensor("mask", (1, 1, 4, 3))
+    taken = [Slice(part, entry, (0, 0, 2, 0)) for part in parts]
+    graph = StepGraph(entry, mask, (), (*taken, Elementwise("add", mask, *parts)))
     subgraph = schema.ModelT.InitFromPackedBuf(write_float(graph)).subgraphs[0]
-    names = [tensor.name.decode() for tensor in subgraph.tensors]
-    indices = {tuple(values) for one in slices for values in (one.begin, one.end, one.strides)}
-    bounds = [name for name in names if name.endswith(("/begin", "/end", "/strides"))]
-    assert len(bounds) <= len(indices) < 3 * len(slices)
+    first, second, _ = subgraph.operators
+    assert list(first.inputs) == list(second.inputs)
+    assert len(subgraph.tensors) == 7  # features, begin, end, strides, both parts and the mask
