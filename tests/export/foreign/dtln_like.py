@@ -36,7 +36,7 @@ class DtlnLike(nn.Module):
     def step(self, features: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """Any number of frames; a device gives one."""
         first, second, third = states[:2], states[2:4], states[4:]
-        heard = self.norm(features[:, 2].transpose(1, 2))  # [batch, bins, time]
+        heard = self.norm(features[:, 0].transpose(1, 2))  # [batch, bins, time]
         series, first = self.first(heard.transpose(1, 2), first)
         kept = self.encode(heard * self.first_mask(series).transpose(1, 2))
         shown = []
