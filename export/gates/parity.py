@@ -12,9 +12,11 @@ from export.gates.recurrence import Runner, largest_difference, random_states, t
 from export.step_graph import StepGraph
 from export.step_module import TorchStep
 from runtime.artefact import GateResult
+from runtime.verification.likely import likely_bug, symptom
 
 NAME = "parity"
 LIMIT = 1e-4
+LIKELY_FRAMES = 30
 
 
 def parity(
@@ -28,16 +30,33 @@ def parity(
     Every route starts from the same random non-zero state and feeds its own states back.
     """
     states = random_states(graph)
-    reference = trace(TorchStep(network, graph), features, states)
+    torch_step = TorchStep(network, graph)
+    reference = trace(torch_step, features, states)
     differences = {
         name: largest_difference(reference, trace(runner, features, states))
         for name, runner in runners.items()
     }
     worst = max(differences.values())
+    failed = next((name for name, value in differences.items() if not value <= LIMIT), None)
+    likely = "" if failed is None else _likely(graph, torch_step, runners[failed], features)
     return GateResult(
         name=NAME,
         measured=f"{worst:.1e} over {len(features)} frames",
         limit=f"≤ {LIMIT:.0e}",
         verdict="pass" if worst <= LIMIT else "fail",
         detail=", ".join(f"{name} {value:.1e}" for name, value in differences.items()),
+        likely=likely,
+    )
+
+
+def _likely(graph: StepGraph, one: Runner, other: Runner, features: npt.NDArray[np.float32]) -> str:
+    """What two runs from a fresh start make of their difference; states that are only used wrongly
+    do not show in their first frame."""
+    states = [np.zeros(state.input.shape, np.float32) for state in graph.states]
+    traces = (trace(runner, features[:LIKELY_FRAMES], states) for runner in (one, other))
+    found = symptom(*traces, [tensor.name for tensor in graph.outputs], LIMIT)
+    return (
+        "only states far from zero show it: look at how a state is read"
+        if found is None
+        else likely_bug(found)
     )

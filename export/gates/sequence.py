@@ -41,10 +41,23 @@ def sequence_equals_step(
         shown = last[:, None, None] if state.name == "gru" else last.permute(0, 2, 3, 1)
         pairs.append((shown.numpy(), series[-1]))
     difference = largest_difference(*zip(*pairs, strict=True))
+    passed = difference <= LIMIT
     return GateResult(
         name=NAME,
         measured=f"{difference:.1e} over {len(features)} frames",
         limit=f"≤ {LIMIT:.0e}",
-        verdict="pass" if difference <= LIMIT else "fail",
+        verdict="pass" if passed else "fail",
         detail="largest difference of mask and states, torch forward against step",
+        likely="" if passed else _likely(*pairs[0]),
     )
+
+
+def _likely(whole: npt.NDArray[np.float32], stepped: npt.NDArray[np.float32]) -> str:
+    """Two sequences of masks ``[frames, bins, channels]``."""
+    beyond = ~(np.abs(whole - stepped).max(axis=(1, 2)) <= LIMIT)
+    if not beyond.any():
+        return "a state that step leaves as the next one does not read it"
+    first = int(np.argmax(beyond))
+    if first:
+        return f"equal for {first} frames: a history in step is too short, late, or not carried"
+    return "step reads a state otherwise than forward, or computes a frame by another formula"

@@ -19,15 +19,18 @@ PARITY_LIMIT = 1e-4
 FLOATS = ("tflite-fp32", "onnx-fp32", "c-fp32")
 # Formats that must store the same values: the C generated from a TFLite file.
 TWINS = {"c-int8": "tflite-int8", "c-int16x8": "tflite-int16x8"}
-# Least SNR of masks in dB against the float file. Of healthy networks (docs/gates.md) half
-# precision was measured at 70 and more, int8 weights at 31, int8 at 27, int16 activations at 31.
+# Least SNR of masks in dB against the float file. Of `small` 73, 49, 29, 49 and 29 were measured,
+# in this order; a model whose ranges clip peaks by half has 21.5.
 SNR_LIMITS = {
     "tflite-fp16": 50.0,
-    "tflite-int8w": 25.0,
+    "tflite-int8w": 30.0,
     "tflite-int8": 22.0,
-    "tflite-int16x8": 25.0,
+    "tflite-int16x8": 30.0,
     "onnx-int8": 22.0,
 }
+TUNED_LIMIT = 22.0  # where fine-tuning has moved the weights away from those of the float file
+# Of the two int8 files, which round at other places; 38 dB were measured.
+SAME_ROUNDING = 28.0
 KERNELS = ("tflm", "litert-reference")
 
 Report = Callable[[str, float], None]
@@ -75,22 +78,18 @@ def compared(
             (_, one), (_, other) = traced[generated], traced[origin]
             name = f"twins ({generated})"
             yield exact(name, one, other, formats[generated], f"{generated} and {origin}")
+    masks = {target: model.mask(trace[0]) for target, (model, trace) in traced.items()}
     for target, limit in SNR_LIMITS.items():
         if floats and target in traced:
-            yield snr(
-                target, *(_mask(traced[one]) for one in (target, floats[0])), floats[0], limit
-            )
+            tuned = "fine_tuning" in formats[target].sidecar.quantization
+            least = TUNED_LIMIT if tuned else limit
+            yield snr(target, masks[target], floats[0], masks[floats[0]], least)
     if {"onnx-int8", "tflite-int8"} <= traced.keys():
-        yield same_rounding(*(_mask(traced[one]) for one in ("onnx-int8", "tflite-int8")))
+        yield same_rounding(masks["onnx-int8"], masks["tflite-int8"])
 
 
 def _names(model: Loop) -> list[str]:
     return [spec.name for spec in model.sidecar.outputs]
-
-
-def _mask(traced: tuple[Loop, list[Array]]) -> FloatArray:
-    model, trace = traced
-    return model.mask(trace[0])
 
 
 def exact(
@@ -150,7 +149,7 @@ def parity(
 
 
 def snr(
-    target: str, masks: FloatArray, reference: FloatArray, against: str, limit: float
+    target: str, masks: FloatArray, against: str, reference: FloatArray, limit: float
 ) -> GateResult:
     """The masks of a file that rounds, as a signal with noise, against those of a float file."""
     found = decibels(reference, masks)
@@ -163,10 +162,6 @@ def snr(
         detail=f"masks, against {against}",
         likely="a range that clips peaks, or states that were calibrated at zero",
     )
-
-
-# Between two files of the same integers: the orders of rounding differ, the integers do not.
-SAME_ROUNDING = 22.0
 
 
 def same_rounding(masks: FloatArray, reference: FloatArray) -> GateResult:

@@ -119,9 +119,7 @@ def _run(
     stored, states = model.store(minute), model.zeros()
     course, seen = _Course(sound), {_key(states): -1}
     for number in range(minutes):
-        levels, states = _minute(
-            model, stored, states, lambda done, now=number: say((now + done) / minutes)
-        )
+        levels, states = _minute(model, stored, states, _part_of(say, number, minutes))
         course.levels.append(levels)
         course.states.append(states)
         if (before := seen.setdefault(_key(states), number)) < number:
@@ -184,6 +182,10 @@ def _answer(model: Loop, probe: Array, states: list[Array]) -> FloatArray:
 
 def _part(report: Report, stage: str, index: int, parts: int) -> Callable[[float], None]:
     return lambda done: report(stage, (index + min(done, 1.0)) / parts)
+
+
+def _part_of(say: Callable[[float], None], number: int, parts: int) -> Callable[[float], None]:
+    return lambda done: say((number + done) / parts)
 
 
 def _silent(stage: str, fraction: float) -> None:

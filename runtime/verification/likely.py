@@ -1,7 +1,8 @@
 """The name of the likely bug, beside a typical failure.
 
-The ranges were measured by planting each bug in networks of ours: ``tests/runtime/verification``
-plants them again.
+Which outputs of the first frame differ says where to look, and how much says what for. The ranges
+were measured by planting each bug in networks of ours: ``tests/runtime/verification`` plants them
+again, and docs/gates.md has the table.
 """
 
 from __future__ import annotations
@@ -13,60 +14,102 @@ import numpy as np
 
 from runtime.engines import Array
 
+RECURRENT = ("gru", "lstm", "rnn")
+
 
 @dataclass(frozen=True)
 class Symptom:
-    """How two traces of the same model differ.
+    """How two traces of the same model differ, both from a fresh start.
 
     ``first_frame`` is the first that differs by more than the limit, ``worst`` the largest
-    difference relative to the largest value, ``outputs`` the names of those that differ in that
-    frame, mask first.
+    difference in it relative to the largest value, ``outputs`` the names of those that differ in
+    that frame and ``agreeing`` of those that do not, mask first.
     """
 
     first_frame: int
     worst: float
     outputs: tuple[str, ...]
+    agreeing: tuple[str, ...]
+
+    @property
+    def mask_agrees(self) -> bool:
+        return any("mask" in name for name in self.agreeing)
 
 
 def symptom(
     one: Sequence[Array], other: Sequence[Array], names: Sequence[str], limit: float
 ) -> Symptom | None:
     """How two traces ``[frames, *shape]`` differ by more than ``limit``; None if they do not."""
-    pairs = [
-        (name, left.astype(np.float64), right.astype(np.float64))
-        for name, left, right in zip(names, one, other, strict=True)
-    ]
-    per_frame = {
-        name: np.abs(left - right).reshape(len(left), -1).max(axis=1) for name, left, right in pairs
-    }
-    beyond = {name: ~(differences <= limit) for name, differences in per_frame.items()}
+    differences, sizes = {}, {}
+    for name, left, right in zip(names, one, other, strict=True):
+        difference = np.abs(left.astype(np.float64) - right.astype(np.float64))
+        differences[name] = difference.reshape(len(left), -1).max(axis=1)
+        sizes[name] = max(float(np.abs(left.astype(np.float64)).max()), 1e-6)
+    beyond = {name: ~(values <= limit) for name, values in differences.items()}  # NaN is beyond
     frames = [int(np.argmax(where)) for where in beyond.values() if where.any()]
     if not frames:
         return None
     first = min(frames)
-    worst = max(
-        float(per_frame[name][first] / max(np.abs(left).max(), 1e-6)) for name, left, _ in pairs
+    worst = max(float(values[first]) / sizes[name] for name, values in differences.items())
+    return Symptom(
+        first,
+        worst,
+        tuple(name for name, where in beyond.items() if where[first]),
+        tuple(name for name, where in beyond.items() if not where[first]),
     )
-    concerned = tuple(name for name, where in beyond.items() if where[first])
-    return Symptom(first, worst, concerned)
 
 
 # Upper end of a range of relative differences → what was found to cause such.
-BUCKETS: tuple[tuple[float, str], ...] = (
-    (1e-3, "epsilon of a batch norm, or half-precision weights"),
-    (3e-2, "a bias of the recurrent cell on the wrong side of its reset gate"),
-    (3e-1, "a batch norm that was not folded, or padding on the wrong side"),
-    (float("inf"), "gates or channels in another order, or a state fed to the wrong input"),
+Buckets = tuple[tuple[float, str], ...]
+EVERYWHERE: Buckets = (
+    (5e-4, "weights or states in half precision"),
+    (4e-3, "another epsilon in a batch norm"),
+)
+STATES: Buckets = ((float("inf"), "it is lost, late, or exchanged with another on its way"),)
+RECURRENCE: Buckets = (
+    (
+        0.24,
+        "a bias on the wrong side of the reset gate, gates in another order or sense, "
+        "or a frame flattened in another order",
+    ),
+    (0.85, "a frame flattened in another order"),
+    (float("inf"), "sigmoid and tanh exchanged"),
+)
+ENCODER: Buckets = (
+    (
+        0.6,
+        "a batch norm that was not folded, padding on the wrong side, or channels in another order",
+    ),
+    (
+        float("inf"),
+        "an activation that is missing, a batch norm that was not folded, "
+        "or channels in another order",
+    ),
+)
+DECODER: Buckets = (
+    (0.9, "a batch norm that was not folded"),
+    (float("inf"), "channels in another order where they unfold into bins"),
 )
 
 
 def likely_bug(symptom: Symptom) -> str:
     """One clause for a person to begin with; never a verdict."""
     if symptom.first_frame > 0:
-        return (
-            "equal at first, so the step is right: a state is lost, swapped or rounded on its way"
-        )
-    magnitude = next(cause for end, cause in BUCKETS if symptom.worst <= end)
-    if symptom.outputs and "mask" not in symptom.outputs[0]:
-        return f"the mask agrees, so look at the path of {symptom.outputs[0]}: {magnitude}"
-    return magnitude
+        return "the first step is right: a state is lost, late, or exchanged with another"
+    if not np.isfinite(symptom.worst):
+        return "a value out of range: a root or logarithm of a negative number, or a division by 0"
+    where, buckets = _place(symptom)
+    cause = next(cause for end, cause in (*EVERYWHERE, *buckets) if symptom.worst <= end)
+    return f"{where}: {cause}"
+
+
+def _place(symptom: Symptom) -> tuple[str, Buckets]:
+    """Where the first difference arises: behind the states that agree, before those that do not."""
+    states = [name for name in symptom.outputs if "mask" not in name]
+    if symptom.mask_agrees and states:
+        return f"the mask agrees, {states[0]} does not", STATES
+    if not states:
+        return "all states agree, the way from them to the mask does not", DECODER
+    if any(kind in states[0] for kind in RECURRENT):
+        return f"the cell of {states[0]}", RECURRENCE
+    return f"the layers before {states[0]}", ENCODER
