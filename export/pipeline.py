@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import torch
 
 from distill.bands import check_bands
 from distill.checkpoint import Checkpoint
 from distill.corpus import SAMPLE_RATE, Corpus, open_corpus
-from export.describe import describe
 from export.emission import emit
-from export.formats import ROUNDED, WIDTHS, Emitted, Format, origin_of, wanted
+from export.formats import WIDTHS, Emitted, Format, origin_of, wanted
+from export.judging import Case, Progress, Verified, judge, one_torch_thread
 from export.lowering import lower
 from export.material import Material, gather
 from export.preparation import Prepared, Quantizing, prepare
 from export.publish import check_writable, publish
-from export.quality import FloatQuality, compare_quantized, float_quality
-from export.step_graph import StepGraph
-from export.verify import (
-    Features,
-    oracle_of,
-    probe_features,
-    verify_file,
-    verify_generated,
-    verify_network,
-    verify_parity,
-)
+from export.verify import probe_features
 from runtime.artefact import Artefact, GateResult, Sidecar, sidecar_path
-from runtime.engines import engine_from_bytes
 from targets.errors import GateFailed, GateUnavailable, InputError
-
-Progress = Callable[[str, float], None]
 
 
 class ExportRejected(GateFailed):
@@ -55,14 +38,6 @@ class ExportRejected(GateFailed):
             f"The export was rejected. {findings}.",
             hint="Nothing was written. Train longer, or look at the gates' details with --json.",
         )
-
-
-@dataclass(frozen=True)
-class Verified:
-    """A model that passed its gates, with the sidecar that is to lie beside it."""
-
-    emitted: Emitted
-    sidecar: Sidecar
 
 
 def export_checkpoint(
@@ -113,19 +88,7 @@ def training_corpus(checkpoint: Checkpoint) -> Corpus:
     return corpus
 
 
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Single frames gain nothing from more threads, and beside another busy process threads that
-    wait for each other made an export of 20 seconds last 5 minutes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@_one_torch_thread()
+@one_torch_thread()
 def verified_models(
     checkpoint: Checkpoint,
     formats: Sequence[Format],
@@ -145,7 +108,6 @@ def verified_models(
     progress("lowering", 0.1)
     graph = lower(network)
     probe = probe_features(contract, [item.noisy for item in material.held_out])
-    origins = tuple(dict.fromkeys(map(origin_of, formats)))
     widths = list(dict.fromkeys(WIDTHS[name] for name in formats if name in WIDTHS))
     prepared = None
     if widths:
@@ -161,27 +123,13 @@ def verified_models(
             inform(prepared)
     quantized = prepared.quantized if prepared is not None else {}
     progress("writing in memory", 0.3)
-    # Every float format is checked against every other, also when only one of them is asked for.
-    floats: tuple[Format, ...] = ("tflite-fp32", "onnx-fp32")
-    files = {
+    needed: tuple[Format, ...] = (*formats, *map(origin_of, formats), "tflite-fp32")
+    files: dict[Format, Emitted] = {
         name: emit(name, network, graph, quantized)
-        for name in dict.fromkeys((*formats, *origins, *floats))
+        for name in dict.fromkeys(needed)
+        if name != "onnx-fp32"  # traced while other files are judged: it takes long
     }
-    progress("verifying the network", 0.45)
-    shared = verify_network(network, graph, probe)
-    contents = {name: files[name].content for name in floats}
-    shared.append(verify_parity(network, graph, contents, probe))
-    progress("scoring", 0.55)
-    reference = float_quality(graph, contract, material.held_out)
-    judge = _Judge(checkpoint, graph, probe, reference, material, prepared, shared)
-    judged: dict[Format, Verified] = {}
-    for index, name in enumerate(dict.fromkeys((*origins, *formats))):
-        progress(f"verifying {name}", 0.7 + 0.28 * index / (len(origins) + len(formats)))
-        model = files[name]
-        judged[name] = (
-            judge.generated(model, judged[origin_of(name)]) if model.origin else judge.file(model)
-        )
-    verified = [judged[name] for name in formats]
+    verified = judge(Case(checkpoint, graph, probe, material, prepared), files, formats, progress)
     if any(gate.verdict == "fail" for model in verified for gate in model.sidecar.gates):
         raise ExportRejected([model.sidecar for model in verified])
     return verified
@@ -223,58 +171,6 @@ def refuse_as_passed(written: str, skipped: Sequence[GateResult]) -> None:
         + "; ".join(f"{gate.name} ({gate.detail or gate.measured})" for gate in skipped),
         hint="Install what is missing (`sordino doctor`) and give the command again.",
     )
-
-
-@dataclass(frozen=True)
-class _Judge:
-    """What every file of one network is judged with."""
-
-    checkpoint: Checkpoint
-    graph: StepGraph
-    probe: Features
-    reference: FloatQuality
-    material: Material
-    prepared: Prepared | None
-    shared: Sequence[GateResult]
-
-    def file(self, model: Emitted) -> Verified:
-        """Run the gates on one file and complete its sidecar with them."""
-        draft = self._draft(model)
-        comparison = None
-        scores = draft.scores
-        if model.quantized is not None or model.format in ROUNDED:
-            engine = engine_from_bytes(oracle_of(model.format), model.content)
-            comparison = compare_quantized(self.reference, draft, engine, self.material.held_out)
-            scores = comparison.scores()
-        gates = verify_file(model, self.graph, draft, self.probe, comparison)
-        return _completed(model, draft, (*draft.gates, *gates), scores)
-
-    def generated(self, model: Emitted, origin: Verified) -> Verified:
-        """C passes the gates of the TFLite file it came from, whose values it must have."""
-        draft = self._draft(model)
-        gates = verify_generated(model, draft, self.probe)
-        return _completed(model, draft, (*origin.sidecar.gates, *gates), origin.sidecar.scores)
-
-    def _draft(self, model: Emitted) -> Sidecar:
-        return describe(
-            self.checkpoint,
-            self.graph,
-            model,
-            self.material,
-            self.prepared if model.quantized is not None else None,
-            self.shared,
-            self.reference.scores(),
-        )
-
-
-def _completed(
-    model: Emitted,
-    draft: Sidecar,
-    gates: Sequence[GateResult],
-    scores: dict[str, dict[str, float]],
-) -> Verified:
-    update = {"gates": tuple(gates), "scores": scores}
-    return Verified(model, draft.model_copy(update=update))
 
 
 def _silent(stage: str, fraction: float) -> None:

@@ -13,10 +13,10 @@ import pytest
 from distill.checkpoint import Checkpoint, load_checkpoint
 from export.formats import FORMATS, wanted
 from export.gates.fidelity import quantized_versus_float
+from export.judging import Verified
 from export.material import Material
 from export.pipeline import (
     ExportRejected,
-    Verified,
     export_checkpoint,
     unavailable_gates,
     verified_models,
