@@ -21,7 +21,7 @@ from distill.unet import UNet, UNetConfig
 from export.gates.recurrence import Array, Runner, trace
 from export.lowering import lower
 from export.step_graph import StepGraph
-from export.step_module import TorchStep
+from export.students import Student, own_student
 from runtime.verification.likely import Symptom, symptom
 from tests.export.conftest import randomised
 
@@ -29,7 +29,7 @@ CONFIGS = {
     "narrow": UNetConfig(bins=64, widths=(6, 8, 10), hidden=12),
     "wide": UNetConfig(bins=64, widths=(12, 16, 16), hidden=32, kernel_time=3),
 }
-FRAMES = 8
+FRAMES = 20
 LIMIT = 1e-4  # of parity
 
 Plant = Callable[[UNet, StepGraph], Runner]
@@ -52,7 +52,7 @@ def planted(plant: Plant, config: UNetConfig, seed: int = 0) -> Symptom | None:
 def _healthy(config: UNetConfig, seed: int) -> tuple[StepGraph, list[Array]]:
     network = randomised(config, seed)
     graph = lower(network)
-    return graph, trace(TorchStep(network, graph), features(), _zeros(graph))
+    return graph, trace(own_student(network), features(), _zeros(graph))
 
 
 def _zeros(graph: StepGraph) -> list[Array]:
@@ -69,11 +69,11 @@ def _norms(network: UNet) -> list[SharedBatchNorm]:
 def epsilon(network: UNet, graph: StepGraph) -> Runner:
     for norm in _norms(network):
         norm.eps = 1e-3
-    return TorchStep(network, graph)
+    return own_student(network)
 
 
 def half_precision(network: UNet, graph: StepGraph) -> Runner:
-    return TorchStep(network.half().float(), graph)
+    return own_student(network.half().float())
 
 
 def norm_left_out(place: int) -> Plant:
@@ -83,7 +83,7 @@ def norm_left_out(place: int) -> Plant:
         nn.init.zeros_(norm.bias)
         cast(Tensor, norm.running_mean).zero_()
         cast(Tensor, norm.running_var).fill_(1.0)
-        return TorchStep(network, graph)
+        return own_student(network)
 
     return plant
 
@@ -93,7 +93,7 @@ def norm_without_variance(network: UNet, graph: StepGraph) -> Runner:
     for norm in _norms(network)[:1]:
         variance = cast(Tensor, norm.running_var)
         variance.square_()
-    return TorchStep(network, graph)
+    return own_student(network)
 
 
 def _gru(network: UNet) -> nn.GRU:
@@ -106,14 +106,14 @@ def reset_before_product(network: UNet, graph: StepGraph) -> Runner:
     hidden = gru.hidden_size
     gru.bias_ih_l0[2 * hidden :] += gru.bias_hh_l0[2 * hidden :]
     gru.bias_hh_l0[2 * hidden :] = 0.0
-    return TorchStep(network, graph)
+    return own_student(network)
 
 
 def gate_order(network: UNet, graph: StepGraph) -> Runner:
     for weight in _gru(network).parameters():
         reset, update, candidate = weight.chunk(3)
         weight.copy_(torch.cat((update, reset, candidate)))
-    return TorchStep(network, graph)
+    return own_student(network)
 
 
 def gate_sense(network: UNet, graph: StepGraph) -> Runner:
@@ -121,12 +121,12 @@ def gate_sense(network: UNet, graph: StepGraph) -> Runner:
     hidden = _gru(network).hidden_size
     for weight in _gru(network).parameters():
         weight[hidden : 2 * hidden] *= -1.0
-    return TorchStep(network, graph)
+    return own_student(network)
 
 
 def recurrent_bias_lost(network: UNet, graph: StepGraph) -> Runner:
     _gru(network).bias_hh_l0.zero_()
-    return TorchStep(network, graph)
+    return own_student(network)
 
 
 def flattened_channels_first(network: UNet, graph: StepGraph) -> Runner:
@@ -136,14 +136,14 @@ def flattened_channels_first(network: UNet, graph: StepGraph) -> Runner:
     weight = gru.weight_ih_l0
     turned = weight.view(len(weight), -1, channels).transpose(1, 2).reshape(weight.shape)
     weight.copy_(turned.clone())
-    return TorchStep(network, graph)
+    return own_student(network)
 
 
 def kernel_turned(network: UNet, graph: StepGraph) -> Runner:
     """A kernel [out, in, time, frequency] stored as [out, time, frequency, in], not permuted."""
     weight = cast(CausalConv, network.encoder[1]).conv.weight
     weight.copy_(weight.permute(0, 2, 3, 1).reshape(weight.shape).clone())
-    return TorchStep(network, graph)
+    return own_student(network)
 
 
 def sub_pixel_order(network: UNet, graph: StepGraph) -> Runner:
@@ -153,14 +153,14 @@ def sub_pixel_order(network: UNet, graph: StepGraph) -> Runner:
     order = torch.arange(len(weight)).view(layer.factor, layer.outputs).T.reshape(-1)
     weight.copy_(weight[order].clone())
     bias.copy_(bias[order].clone())
-    return TorchStep(network, graph)
+    return own_student(network)
 
 
 def features_in_another_order(network: UNet, graph: StepGraph) -> Runner:
     """Real and imaginary part exchanged."""
     weight = cast(CausalConv, network.encoder[0]).conv.weight
     weight.copy_(weight[:, [0, 2, 1]].clone())
-    return TorchStep(network, graph)
+    return own_student(network)
 
 
 # --- in the operators -----------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def features_in_another_order(network: UNet, graph: StepGraph) -> Runner:
 class _Patched:
     """Runs a network while a function of a module is another one."""
 
-    def __init__(self, step: TorchStep, module: Any, name: str, function: Any) -> None:
+    def __init__(self, step: Student, module: Any, name: str, function: Any) -> None:
         self._step, self._module, self._name, self._function = step, module, name, function
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
@@ -184,7 +184,7 @@ class _Patched:
 def padding_side(network: UNet, graph: StepGraph) -> Runner:
     right = layers.same_padding
     return _Patched(
-        TorchStep(network, graph),
+        own_student(network),
         layers,
         "same_padding",
         lambda kernel, stride: right(kernel, stride)[::-1],
@@ -192,11 +192,11 @@ def padding_side(network: UNet, graph: StepGraph) -> Runner:
 
 
 def sigmoid_for_tanh(network: UNet, graph: StepGraph) -> Runner:
-    return _Patched(TorchStep(network, graph), torch, "tanh", torch.sigmoid)
+    return _Patched(own_student(network), torch, "tanh", torch.sigmoid)
 
 
 def rectifier_lost(network: UNet, graph: StepGraph) -> Runner:
-    return _Patched(TorchStep(network, graph), torch.nn.functional, "relu", lambda value: value)
+    return _Patched(own_student(network), torch.nn.functional, "relu", lambda value: value)
 
 
 # --- in the states --------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ class _Carried:
     """Runs a network with its states changed on the way from one step to the next."""
 
     def __init__(
-        self, step: TorchStep, change: Callable[[list[Array], list[Array]], list[Array]]
+        self, step: Student, change: Callable[[list[Array], list[Array]], list[Array]]
     ) -> None:
         self._step, self._change = step, change
         self._before: list[Array] = []
@@ -222,18 +222,18 @@ def state_lost(place: int) -> Plant:
     def change(now: list[Array], before: list[Array]) -> list[Array]:
         return [0 * one if n == place % len(now) else one for n, one in enumerate(now)]
 
-    return lambda network, graph: _Carried(TorchStep(network, graph), change)
+    return lambda network, graph: _Carried(own_student(network), change)
 
 
 def state_late(network: UNet, graph: StepGraph) -> Runner:
     """Each step gets the states of the step before the last."""
-    return _Carried(TorchStep(network, graph), lambda now, before: before)
+    return _Carried(own_student(network), lambda now, before: before)
 
 
 def state_half(network: UNet, graph: StepGraph) -> Runner:
     """States kept in half precision."""
     return _Carried(
-        TorchStep(network, graph),
+        own_student(network),
         lambda now, before: [one.astype(np.float16).astype(np.float32) for one in now],
     )
 
@@ -241,7 +241,7 @@ def state_half(network: UNet, graph: StepGraph) -> Runner:
 def state_reversed(network: UNet, graph: StepGraph) -> Runner:
     """A state read backwards: what swapping two of the same size comes to."""
     return _Carried(
-        TorchStep(network, graph), lambda now, before: [one[..., ::-1].copy() for one in now]
+        own_student(network), lambda now, before: [one[..., ::-1].copy() for one in now]
     )
 
 

@@ -9,6 +9,7 @@ from distill.unet import UNetConfig
 from export.gates.parity import parity
 from export.gates.sequence import sequence_equals_step
 from export.lowering import lower
+from export.students import own_student
 from runtime.verification.likely import likely_bug, symptom
 from tests.export.conftest import randomised
 from tests.runtime.verification.planted import BUGS, CONFIGS, LIMIT, features, planted
@@ -19,8 +20,8 @@ GATES = "wrong side of the reset gate, gates in another order or sense"
 STATE = "lost, late, or exchanged"
 NAMES = {
     "epsilon": "epsilon in a batch norm",
-    "half precision": "half precision",
-    "first norm left out": f"before encoder1_out: a {NORM}",
+    "half precision": "weights or states in half precision",
+    "first norm left out": f"before encoder1_out: {{}}{NORM}",
     "second norm left out": NORM,
     "last norm left out": f"to the mask does not: a {NORM}",
     "norm by variance": NORM,
@@ -38,7 +39,7 @@ NAMES = {
     "first state lost": f"encoder1_out does not: it is {STATE}",
     "gru lost": f"gru_out does not: it is {STATE}",
     "state late": STATE,
-    "state in half precision": "states in half precision",
+    "state in half precision": "weights or states in half precision",
     "state reversed": STATE,
 }
 
@@ -90,26 +91,24 @@ def test_parity_names_the_bug() -> None:
 
     with torch.no_grad():
         runner = mutant(randomised(CONFIGS["narrow"]), graph)
-    gate = parity(network, graph, {"file": runner}, features())
+    gate = parity(own_student(network), {"file": runner}, features())
     assert gate.verdict == "fail"
     assert "gates in another order" in gate.likely
 
 
 def test_a_passed_gate_names_none() -> None:
     network = randomised(CONFIGS["narrow"])
-    graph = lower(network)
-    assert sequence_equals_step(network, graph, features()).likely == ""
+    assert sequence_equals_step(own_student(network), features()).likely == ""
 
 
 def test_sequence_names_the_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     network = randomised(CONFIGS["narrow"])
-    graph = lower(network)
     step = network.step
     monkeypatch.setattr(
         network,
         "step",
         lambda frame, states: step(frame, {**states, "gru": states["gru"] * 0.5}),
     )
-    gate = sequence_equals_step(network, graph, features())
+    gate = sequence_equals_step(own_student(network), features())
     assert gate.verdict == "fail"
     assert "reads a state otherwise" in gate.likely
