@@ -33,6 +33,7 @@ MEMORY: Final = 320 << 20  # bytes that loading and a step may take beside what 
 CPU_SECONDS: Final = 4  # of the child, all in all
 STEP_SECONDS: Final = 1.0  # of CPU; a step stands for some milliseconds of sound
 LONGEST_REASON: Final = 120
+NO_MEMORY: Final = re.compile("bad_alloc|bad allocation|allocate memory")  # in an engine's words
 WALL_SECONDS: Final = 60.0  # on a machine that has other things to do
 _passed: set[tuple[str, str]] = set()  # engine and SHA-256 of what this process has rehearsed
 
@@ -157,7 +158,7 @@ def _rehearsed(load: Callable[[], Engine]) -> dict[str, Any]:
         return {"memory": True}
     except Exception as error:  # whatever an engine raises for a stranger's model
         said = error.__cause__ or error
-        return {"memory": True} if "alloc" in str(said) else {"refused": _words(said)}
+        return {"memory": True} if NO_MEMORY.search(str(said)) else {"refused": _words(said)}
 
 
 def _words(error: BaseException) -> str:

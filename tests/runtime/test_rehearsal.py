@@ -49,6 +49,12 @@ def complain() -> None:
     raise RuntimeError("[ENGINE] : 1 : FAIL : the sum\x1b[31m is wrong.\n")
 
 
+def run_out() -> None:
+    raise RuntimeError(
+        f"[ENGINE] : 1 : FAIL : {'far ' * 99} Failed to allocate memory for a buffer"
+    )
+
+
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearsal, "_passed", set())
@@ -63,6 +69,7 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
         (lambda: os._exit(0), "makes the engine litert end the process"),
         (grab, "makes the engine litert take more than 320 MiB of memory"),
         (spin, "keeps the engine litert busy for more than 1 s"),
+        (run_out, "makes the engine litert take more than 320 MiB of memory"),
         (complain, "does not run in the engine litert: the sum [31m is wrong"),
     ],
 )
