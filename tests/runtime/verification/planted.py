@@ -104,8 +104,9 @@ def reset_before_product(network: UNet, graph: StepGraph) -> Runner:
     """The recurrent bias of the candidate outside the reset gate."""
     gru = _gru(network)
     hidden = gru.hidden_size
-    gru.bias_ih_l0[2 * hidden :] += gru.bias_hh_l0[2 * hidden :]
-    gru.bias_hh_l0[2 * hidden :] = 0.0
+    outside, inside = (gru.get_parameter(f"bias_{way}_l0") for way in ("ih", "hh"))
+    outside[2 * hidden :] += inside[2 * hidden :]
+    inside[2 * hidden :] = 0.0
     return own_student(network)
 
 
@@ -125,7 +126,7 @@ def gate_sense(network: UNet, graph: StepGraph) -> Runner:
 
 
 def recurrent_bias_lost(network: UNet, graph: StepGraph) -> Runner:
-    _gru(network).bias_hh_l0.zero_()
+    _gru(network).get_parameter("bias_hh_l0").zero_()
     return own_student(network)
 
 
@@ -133,7 +134,7 @@ def flattened_channels_first(network: UNet, graph: StepGraph) -> Runner:
     """The deepest frame read as [channels, bins] by weights made for [bins, channels]."""
     gru = _gru(network)
     channels = network.bottleneck.channels
-    weight = gru.weight_ih_l0
+    weight = gru.get_parameter("weight_ih_l0")
     turned = weight.view(len(weight), -1, channels).transpose(1, 2).reshape(weight.shape)
     weight.copy_(turned.clone())
     return own_student(network)

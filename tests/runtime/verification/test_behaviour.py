@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from runtime.artefact import GateResult
-from runtime.engines import Array, Port
+from runtime.engines import Array, Engine, Port, load_engine, rehearsal
 from runtime.engines.native import find_compiler
 from runtime.verification import behaviour
 from runtime.verification.behaviour import causality, liveness, opened, reset
@@ -237,16 +237,13 @@ def test_progress_grows_smoothly(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_loads_outlives_a_model_that_kills_its_loader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from runtime.engines import rehearsal
-
     artefact = made(tmp_path, "tflite-fp32")
-    load = rehearsal.load_engine
     here = os.getpid()
 
-    def fatal(name: str, model: bytes) -> object:
+    def fatal(name: str, model: bytes) -> Engine:
         if os.getpid() != here:
             os.abort()
-        return load(name, model)
+        return load_engine(name, model)
 
     monkeypatch.setattr(rehearsal, "load_engine", fatal)
     monkeypatch.setattr(rehearsal, "_passed", set())

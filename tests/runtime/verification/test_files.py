@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from runtime.artefact import Artefact, GateResult, source_files
-from runtime.verification import c_source
-from runtime.verification.c_source import c_compiles
+from runtime.verification.c_source import COMPILERS, c_compiles
 from runtime.verification.verify import verify_artefacts
 from tests.export.edited import tensor_named
 from tests.runtime.tiny_models import Format
@@ -102,7 +102,7 @@ def test_weight_types_sees_a_weight_in_float(tmp_path: Path) -> None:
 
 def test_scale_floor_sees_states_calibrated_at_zero(tmp_path: Path) -> None:
     def edit(model: Any) -> None:
-        tensor_named(model, "both").quantization.scale = np.float32([1e-12])
+        tensor_named(model, "both").quantization.scale = np.full(1, 1e-12, np.float32)
 
     found = gates(tflite(tmp_path, edit))
     assert found["scale-floor"].verdict == "fail"
@@ -125,7 +125,7 @@ def test_state_symmetry_sees_a_scale_that_changes(tmp_path: Path) -> None:
     artefact = made(tmp_path, "tflite-int8")
 
     def edit(model: Any) -> None:
-        tensor_named(model, "memory_out").quantization.scale = np.float32([1 / 16])
+        tensor_named(model, "memory_out").quantization.scale = np.full(1, 1 / 16, np.float32)
 
     outputs = (
         artefact.sidecar.outputs[0],
@@ -203,7 +203,7 @@ def test_onnx_scales(tmp_path: Path, before: float, after: float, gate: str, wor
 # --- generated C ----------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not any(map(c_source.shutil.which, c_source.COMPILERS)), reason="no C compiler")
+@pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="no C compiler")
 def test_compiling_sees_a_warning(tmp_path: Path) -> None:
     artefact = generated(made(tmp_path, "tflite-int8"))
     sources = source_files(artefact)
@@ -215,5 +215,5 @@ def test_compiling_sees_a_warning(tmp_path: Path) -> None:
 
 
 def test_without_a_compiler_nothing_is_passed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(c_source.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     assert c_compiles({}, "model.c").verdict == "unavailable"
