@@ -65,7 +65,11 @@ class Subject:
 
 @pytest.fixture(
     scope="module",
-    params=["dtln-like", "tcn", pytest.param("gtcrn-like", marks=pytest.mark.slow)],
+    params=[
+        "dtln-like",
+        pytest.param("tcn", marks=pytest.mark.slow),
+        pytest.param("gtcrn-like", marks=pytest.mark.slow),
+    ],
 )
 def subject(
     request: pytest.FixtureRequest, contract: StftContract, signals: list[Array]

@@ -134,6 +134,7 @@ def test_an_operator_is_refused_by_name_and_place(name: str) -> None:
     assert word in caught.value.hint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(REFUSED))
 def test_the_suggestion_is_taken(name: str) -> None:
     import_student(Student(REFUSED[name][3]).eval(), BINS)

@@ -41,7 +41,13 @@ class Wrapped(nn.Module):
         return self.network(features).mask
 
 
-@pytest.fixture(scope="module", params=["plain", *KINDS])
+FEW = ("plain", "bands, real mask", "temporal convolution")
+MORE = tuple(kind for kind in KINDS if kind not in FEW)
+
+
+@pytest.fixture(
+    scope="module", params=[*FEW, *(pytest.param(kind, marks=pytest.mark.slow) for kind in MORE)]
+)
 def pair(request: pytest.FixtureRequest) -> tuple[Student, Student]:
     """The same network by both roads."""
     config = SMALL.model_copy(update=KINDS.get(request.param, {}))
