@@ -2,9 +2,10 @@
 
 Weights and activations are rounded in the forward pass as the file rounds them, with the grids of
 the calibration held fixed (see :mod:`export.torch_executor`). What is matched is the float
-student's mask, weighted by the compressed magnitude it is applied to, and the direction of its
-recurrent states (the cosine of the latents: Luong et al. 2025). No clean speech is needed: the
-student is its own teacher (Hinton et al. 2015).
+student's output, of every signal alike: the spectrum, the spectrum compressed as the features are
+(Ephrat et al. 2018; here its error is that of the compressed mask, as the compression of a product
+is the product of the compressed), and the direction of recurrent states (the cosine of latents:
+Luong et al. 2025). No clean speech is needed: the student is its own teacher (Hinton et al. 2015).
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from export.torch_executor import Sequences, TorchExecutor
 STREAMS = 8  # signals per step
 FRAMES = 63  # per step, 1 s; states are carried on to the next second of the same signals
 LEARNING_RATE = 5e-4
+WARM_UP = 0.1  # of the steps
 LATENT_WEIGHT = 0.1
+FLOOR = 1e-4  # of a mask's power: keeps the gradient of |m|^0.3 finite
 HELD_BACK = 8  # signals that are not trained on, to see whether it helped
 SEED = 0
 
@@ -58,12 +61,13 @@ def fine_tune(
     graph: StepGraph,
     quantized: QuantizedGraph,
     stacked: Array,
+    compression: float,
     steps: int,
     learning_rate: float = LEARNING_RATE,
     progress: Callable[[float], None] | None = None,
 ) -> FineTuned:
     """Train the weights of ``graph`` for the grids of ``quantized``, made of it, on features
-    ``[signals, frames, bins, 3]``.
+    ``[signals, frames, bins, 3]`` whose magnitudes were raised to the power ``compression``.
 
     The weights of the last step are returned, whether it helped or not.
     """
@@ -71,7 +75,7 @@ def fine_tune(
     lesson = _lesson(graph, stacked, [state.output.name for state in student.recurrent()])
     held_back = min(HELD_BACK, len(stacked) // 4)
     trained, kept = len(stacked) - held_back, slice(len(stacked) - held_back, None)
-    before = _judged(student, lesson, kept)
+    before = _judged(student, lesson, kept, compression)
     optimiser = torch.optim.Adam(student.parameters(), lr=learning_rate)
     rng = np.random.default_rng(SEED)
     order: list[int] = []
@@ -82,12 +86,12 @@ def fine_tune(
                 order = rng.permutation(trained).tolist()
             chosen, order = order[:STREAMS], order[STREAMS:]
             frame, states = 0, None
-        rate = 0.5 * learning_rate * (1.0 + math.cos(math.pi * step / steps))
+        rate = learning_rate * _schedule((step + 1) / steps)
         for group in optimiser.param_groups:
             group["lr"] = rate
         part = _part(lesson, chosen, slice(frame, frame + FRAMES))
         values = student(part.features, states)
-        loss = _loss(student, values, part)
+        loss = _loss(student, values, part, compression)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
@@ -95,7 +99,9 @@ def fine_tune(
         frame, states = frame + FRAMES, student.last_states(values)
         if progress is not None:
             progress((step + 1) / steps)
-    return FineTuned(student.trained_graph(), steps, before, _judged(student, lesson, kept))
+    return FineTuned(
+        student.trained_graph(), steps, before, _judged(student, lesson, kept, compression)
+    )
 
 
 def _lesson(graph: StepGraph, stacked: Array, states: list[str]) -> _Lesson:
@@ -120,20 +126,43 @@ def _part(lesson: _Lesson, signals: list[int] | slice, frames: slice) -> _Lesson
     )
 
 
-def _loss(student: TorchExecutor, values: Sequences, part: _Lesson) -> Tensor:
-    """Relative squared error of the mask, plus how far the states point elsewhere."""
-    weight = part.features[:, :, None, :, :1].square()
-    error = (weight * (values[student.graph.mask.name] - part.mask).square()).sum()
-    total = error / (weight * part.mask.square()).sum().clamp_min(1e-8)
-    for name, wanted in part.states.items():
-        found = functional.cosine_similarity(
-            values[name].flatten(2), wanted.flatten(2), dim=-1, eps=1e-6
+def _schedule(done: float) -> float:
+    """Share of the learning rate: up at first, as Adam's first steps are its largest, then down."""
+    return min(done / WARM_UP, 0.5 * (1.0 + math.cos(math.pi * done)))
+
+
+def _loss(student: TorchExecutor, values: Sequences, part: _Lesson, compression: float) -> Tensor:
+    """Relative squared errors of the output, plain and compressed, means over the signals, plus
+    how far the states point elsewhere."""
+    magnitude = part.features[:, :, None, :, :1]
+    found, wanted = values[student.graph.mask.name], part.mask
+    plain = _relative(found, wanted, magnitude.clamp_min(0.0) ** (1.0 / compression))
+    total = plain + _relative(
+        _compressed(found, compression), _compressed(wanted, compression), magnitude
+    )
+    for name, state in part.states.items():
+        cosine = functional.cosine_similarity(
+            values[name].flatten(2), state.flatten(2), dim=-1, eps=1e-6
         )
-        total = total + LATENT_WEIGHT * (1.0 - found).mean()
+        total = total + LATENT_WEIGHT * (1.0 - cosine).mean()
     return total
 
 
+def _relative(found: Tensor, wanted: Tensor, magnitude: Tensor) -> Tensor:
+    """Energy of the difference of two masks over that of the second, both applied to a spectrum
+    of this magnitude; mean over the signals."""
+    error = (magnitude * (found - wanted)).square().flatten(1).sum(dim=1)
+    energy = (magnitude * wanted).square().flatten(1).sum(dim=1)
+    return (error / energy.clamp_min(1e-8)).mean()
+
+
+def _compressed(mask: Tensor, compression: float) -> Tensor:
+    """The mask with its magnitudes raised to a power; a mask near zero stays near zero."""
+    power = mask.square().sum(dim=-1, keepdim=True) + FLOOR
+    return mask * power ** (0.5 * (compression - 1.0))
+
+
 @torch.no_grad()
-def _judged(student: TorchExecutor, lesson: _Lesson, signals: slice) -> float:
+def _judged(student: TorchExecutor, lesson: _Lesson, signals: slice, compression: float) -> float:
     part = _part(lesson, signals, slice(None))
-    return float(_loss(student, student(part.features), part))
+    return float(_loss(student, student(part.features), part, compression))

@@ -86,7 +86,7 @@ def prepare(
     trials = [_tried(ready, calibration, width, reference) for width in widths]
     stacked = stack_features(contract, material.calibration)
     if chosen.fine_tune and not all(trial.inside for trial in trials):
-        tuned = _fine_tuned(ready, calibration, stacked, widths, chosen.fine_tune, report)
+        tuned = _fine_tuned(ready, calibration, stacked, contract, widths, chosen.fine_tune, report)
         notes |= _noted(tuned)
         if tuned.helped:
             ready = tuned.graph
@@ -171,6 +171,7 @@ def _fine_tuned(
     graph: StepGraph,
     calibration: Calibration,
     stacked: Array,
+    contract: StftContract,
     widths: Sequence[Width],
     steps: int,
     report: Progress,
@@ -181,6 +182,7 @@ def _fine_tuned(
         graph,
         quantize_graph(graph, calibration, wide),
         stacked,
+        contract.compression,
         steps,
         progress=lambda done: report("fine-tuning", 0.25 + 0.3 * done),
     )

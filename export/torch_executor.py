@@ -24,6 +24,7 @@ from export.step_graph import (
     State,
     StepGraph,
     TransposeConv2d,
+    Weighted,
     Weights,
     sources,
 )
@@ -36,7 +37,8 @@ class TorchExecutor(nn.Module):
     """Runs a step graph over sequences; its weights and biases are parameters.
 
     With ``quantized``, what was made of ``graph``, it rounds: weights per channel, activations to
-    the grids of ``quantized``.
+    the grids of ``quantized``. Parameters are in units of their channel's largest weight and, for
+    biases, of the output's range: one learning rate then suits channels of any size.
     """
 
     def __init__(self, graph: StepGraph, quantized: QuantizedGraph | None = None) -> None:
@@ -47,8 +49,11 @@ class TorchExecutor(nn.Module):
         self._stages = stages(self.graph)
         self._looped = {state.input.name for stage in self._stages for state in stage.states}
         self._place = {op.output.name: place for place, op in enumerate(graph.weighted)}
-        self.weights = nn.ParameterList(torch.from_numpy(op.weight.copy()) for op in graph.weighted)
-        self.biases = nn.ParameterList(torch.from_numpy(op.bias.copy()) for op in graph.weighted)
+        self._units = [self._units_of(operator) for operator in graph.weighted]
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for operator, (weight, bias) in zip(graph.weighted, self._units, strict=True):
+            self.weights.append(torch.from_numpy(operator.weight) / weight)
+            self.biases.append(torch.from_numpy(operator.bias) / bias)
 
     def forward(self, features: Tensor, states: Mapping[str, Tensor] | None = None) -> Sequences:
         """Every tensor of every frame of features ``[streams, frames, bins, 3]``.
@@ -102,10 +107,21 @@ class TorchExecutor(nn.Module):
     def _trained(self, operator: Operator) -> Operator:
         if not isinstance(operator, Conv2d | TransposeConv2d):
             return operator
-        place = self._place[operator.output.name]
-        return replace(
-            operator, weight=_array(self.weights[place]), bias=_array(self.biases[place])
-        )
+        weight, bias = self._real(operator.output.name)
+        return replace(operator, weight=_array(weight), bias=_array(bias))
+
+    def _units_of(self, operator: Weighted) -> Weighing:
+        """Powers of two, so that nothing is rounded on the way in and out."""
+        reach = torch.from_numpy(operator.weight).abs().amax(dim=(1, 2, 3), keepdim=True)
+        grid = self._grids.get(operator.output.name)
+        span = 1.0 if grid is None else grid.scale * (1.0 + LIMITS[grid.precision][1])
+        return _power_of_two(reach.clamp_min(SMALLEST_SPAN)), _power_of_two(torch.tensor(span))
+
+    def _real(self, name: str) -> Weighing:
+        """Weight and bias as they are now."""
+        place = self._place[name]
+        weight, bias = self._units[place]
+        return self.weights[place] * weight, self.biases[place] * bias
 
     def _delay(
         self, operators: Sequence[Operator], values: Sequences, before: Mapping[str, Tensor]
@@ -150,8 +166,7 @@ class TorchExecutor(nn.Module):
 
     def _weighing(self, name: str) -> Weighing:
         """Weight and bias as the file would store them."""
-        place = self._place[name]
-        weight, bias = self.weights[place], self.biases[place]
+        weight, bias = self._real(name)
         if not self._grids:
             return weight, bias
         reach = weight.detach().abs().amax(dim=(1, 2, 3))
@@ -166,6 +181,10 @@ class TorchExecutor(nn.Module):
             return values
         limits = LIMITS[grid.precision]
         return torch.fake_quantize_per_tensor_affine(values, grid.scale, grid.zero_point, *limits)
+
+
+def _power_of_two(size: Tensor) -> Tensor:
+    return torch.exp2(torch.round(torch.log2(size)))
 
 
 def _array(parameter: Tensor) -> Weights:

@@ -63,7 +63,13 @@ def main() -> None:
         if options.fine_tune:
             started = time.perf_counter()
             stacked = stack_features(contract, material.calibration)
-            tuned = fine_tune(graph, plain.quantized["int8"], stacked, options.fine_tune)
+            tuned = fine_tune(
+                graph,
+                plain.quantized["int8"],
+                stacked,
+                contract.compression,
+                options.fine_tune,
+            )
             quantized = quantize_graph(tuned.graph, plain.calibration)
             name = f"minmax, fine-tuned {options.fine_tune} steps"
             _print(str(run), name, quantized, reference, time.perf_counter() - started)

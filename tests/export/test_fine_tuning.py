@@ -37,7 +37,7 @@ def test_steps_regain_some_of_what_clipping_lost(
         ranges={name: (0.7 * low, 0.7 * high) for name, (low, high) in ranges.ranges.items()},
     )
     stacked = stack_features(contract, signals)
-    tuned = fine_tune(student, quantize_graph(student, clipped), stacked, 12, 2e-3)
+    tuned = fine_tune(student, quantize_graph(student, clipped), stacked, 0.3, 12, 2e-3)
     assert tuned.steps == 12
     assert tuned.helped
     assert tuned.loss_after < 0.9 * tuned.loss_before
@@ -55,7 +55,7 @@ def test_the_same_steps_give_the_same_weights(
 ) -> None:
     stacked = stack_features(contract, signals[:4])
     quantized = quantize_graph(student, ranges)
-    one, other = (fine_tune(student, quantized, stacked, steps=3) for _ in range(2))
+    one, other = (fine_tune(student, quantized, stacked, 0.3, steps=3) for _ in range(2))
     for left, right in zip(one.graph.weighted, other.graph.weighted, strict=True):
         np.testing.assert_array_equal(left.weight, right.weight)
         np.testing.assert_array_equal(left.bias, right.bias)
@@ -66,7 +66,7 @@ def test_steps_that_do_harm_are_told(
 ) -> None:
     stacked = stack_features(contract, signals[:4])
     quantized = quantize_graph(student, ranges)
-    assert not fine_tune(student, quantized, stacked, steps=3, learning_rate=0.3).helped
+    assert not fine_tune(student, quantized, stacked, 0.3, steps=3, learning_rate=0.3).helped
     heard: list[float] = []
-    fine_tune(student, quantized, stacked, steps=2, progress=heard.append)
+    fine_tune(student, quantized, stacked, 0.3, steps=2, progress=heard.append)
     assert heard == [0.5, 1.0]
