@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from distill.checkpoint import Checkpoint
+    from export.opening import Source
     from export.preparation import Prepared, Quantizing
     from export.ranges import Method
     from runtime.artefact import Artefact, GateResult, Sidecar
     from targets.fit import FitReport
 
-DEFAULT_RUN = Path("runs/demo")
+DEFAULT_RUN = "runs/demo"
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path), default=DEFAULT_RUN)
+@click.argument("run", metavar="RUN|MODULE:FUNCTION", default=DEFAULT_RUN)
 @click.option(
     "--target",
     "targets",
@@ -41,6 +41,16 @@ DEFAULT_RUN = Path("runs/demo")
     "--data",
     help="Corpus for calibration and held-out mixtures: a manifest, a data folder or 'demo' "
     "[the one the checkpoint was trained on].",
+)
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="Of a MODULE:FUNCTION: its state_dict as .safetensors.",
+)
+@click.option(
+    "--contract",
+    metavar="NAME",
+    help="Of a MODULE:FUNCTION: the STFT it was trained with: phone, mcu or hearing-aid [phone].",
 )
 @click.option(
     "--quality-budget",
@@ -73,10 +83,12 @@ DEFAULT_RUN = Path("runs/demo")
 )
 @click.option("--json", "as_json", is_flag=True, help="Print artefacts and gates as JSON.")
 def export(
-    run: Path,
+    run: str,
     targets: tuple[str, ...],
     output: Path | None,
     data: str | None,
+    weights: Path | None,
+    contract: str | None,
     budget: str | None,
     ranges: Method,
     percentile: float | None,
@@ -87,15 +99,16 @@ def export(
 ) -> None:
     """Turn a student into verified model files.
 
-    RUN is the folder of a `sordino distill` run, or of one checkpoint [runs/demo]. Every gate must
-    pass, or nothing is written. Several targets share calibration and gates.
+    RUN is the folder of a `sordino distill` run, or of one checkpoint [runs/demo]; or a function
+    in a module of your own that returns a student (docs/any-student.md), which needs --data and -o.
+    Every gate must pass, or nothing is written. Several targets share calibration and gates.
 
     Exit status 0: all passed, and it fits the devices named; 1: a gate failed, or it does not fit;
     3: a gate could not run, or the fit is not known.
     """
-    from distill.checkpoint import load_checkpoint
     from export.fitting import fits, refuse_misfits
     from export.formats import wanted
+    from export.opening import open_source
     from export.pipeline import ExportRejected, refuse_as_passed, unavailable_gates
     from export.preparation import Quantizing
     from export.quality_budget import parse_budget
@@ -110,12 +123,10 @@ def export(
         fine_tune=fine_tune,
         budget=parse_budget(budget) if budget else None,
     )
-    checkpoint = load_checkpoint(run)
+    source = open_source(run, output, data, weights, contract)
     found: list[Prepared] = []
     try:
-        artefacts = _with_progress(
-            checkpoint, targets, output or run / "artefacts", data, quantizing, found.append
-        )
+        artefacts = _with_progress(source, targets, quantizing, found.append)
     except ExportRejected as rejection:
         _show(rejection.sidecars, (), as_json, found)
         raise
@@ -126,26 +137,24 @@ def export(
 
 
 def _with_progress(
-    checkpoint: Checkpoint,
+    source: Source,
     targets: Sequence[str],
-    output: Path,
-    data: str | None,
     quantizing: Quantizing,
     inform: Callable[[Prepared], None],
 ) -> list[Artefact]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    from export.pipeline import export_checkpoint
+    from export.pipeline import export_student
 
     columns = (SpinnerColumn(), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=1.0)
-        return export_checkpoint(
-            checkpoint,
+        return export_student(
+            source.trained,
             targets,
-            output,
-            data,
+            source.output,
+            source.corpus,
             lambda stage, done: bar.update(task, description=stage, completed=done),
             quantizing,
             inform,

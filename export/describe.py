@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Sequence
 from importlib import metadata
 
-from distill.checkpoint import Checkpoint
 from export.formats import Emitted, suffix
 from export.gates.onnx_structure import onnx_operator_counts
 from export.gates.tflite_file import read_model
 from export.material import Material
 from export.preparation import Prepared
-from export.step_graph import StepGraph, Tensor
+from export.step_graph import Tensor
+from export.trained import Trained
 from runtime.artefact import C_MODEL, GateResult, ModelFile, Network, Sidecar, StateSpec, TensorSpec
 
 TOOLS = (
@@ -32,8 +32,7 @@ TOOLS = (
 
 
 def describe(
-    checkpoint: Checkpoint,
-    graph: StepGraph,
+    trained: Trained,
     emitted: Emitted,
     material: Material,
     prepared: Prepared | None,
@@ -41,14 +40,14 @@ def describe(
     scores: dict[str, dict[str, float]] | None = None,
 ) -> Sidecar:
     """The sidecar of an emitted model; ``prepared`` only for a quantized one."""
-    record = checkpoint.record
-    name = f"{record.role}-{emitted.format}"
+    graph = trained.student.graph
+    name = f"{trained.role}-{emitted.format}"
     return Sidecar(
         name=name,
         target=emitted.format,
         model=_file(C_MODEL if emitted.origin else name + suffix(emitted.format), emitted.content),
         sources=tuple(_file(source, content) for source, content in emitted.sources.items()),
-        contract=record.contract,
+        contract=trained.contract,
         inputs=tuple(_spec(tensor, emitted) for tensor in graph.inputs),
         outputs=tuple(_spec(tensor, emitted) for tensor in graph.outputs),
         states=tuple(
@@ -56,13 +55,13 @@ def describe(
             for state in graph.states
         ),
         network=Network(
-            preset=record.preset, parameters=graph.parameters, macs_per_step=graph.macs
+            preset=trained.preset, parameters=graph.parameters, macs_per_step=graph.macs
         ),
         quantization={} if prepared is None else _quantization(emitted, prepared, material),
         operators=_operators(emitted),
         memory=dict(emitted.memory),
         tools=_versions(),
-        provenance=_provenance(checkpoint, material),
+        provenance=_provenance(trained, material),
         gates=tuple(gates),
         scores=scores or {},
     )
@@ -112,11 +111,10 @@ def _operators(emitted: Emitted) -> dict[str, int]:
     return read_model(emitted.origin or emitted.content).operator_counts()
 
 
-def _provenance(checkpoint: Checkpoint, material: Material) -> dict[str, str]:
+def _provenance(trained: Trained, material: Material) -> dict[str, str]:
     licences = "; ".join(f"{name}: {count}" for name, count in material.licences.items())
     return {
-        **checkpoint.record.provenance,
-        "checkpoint_sha256": checkpoint.sha256,
+        **trained.provenance,
         "export_data": material.source,
         "export_data_sha256": material.fingerprint,
         "export_data_synthetic": "yes" if material.synthetic else "no",

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from distill.unet import UNet
 from export.c.generator import generate
 from export.formats import WIDTHS, Emitted, Format, Width, origin_of
 from export.onnx import write_onnx
 from export.onnx_int8 import write_onnx_int8
 from export.quantization import QuantizedGraph
-from export.step_graph import StepGraph
+from export.students import Student
 from export.tflite import write_float, write_quantized
 from export.tflite_reduced import write_fp16, write_int8_weights
 from runtime.artefact import C_MODEL
@@ -18,15 +17,15 @@ from runtime.artefact import C_MODEL
 
 def emit(
     format: Format,
-    network: UNet,
-    graph: StepGraph,
+    student: Student,
     quantized: Mapping[Width, QuantizedGraph],
 ) -> Emitted:
-    """The file of a network in ``format``.
+    """The file of a student in ``format``.
 
-    ``graph`` is that of the float files; an integer file is written from the ``quantized`` graph
+    An integer file is written from the ``quantized`` graph
     of its width. Raises InputError for a model that C cannot take.
     """
+    graph = student.graph
     match format:
         case "tflite-int8" | "tflite-int16x8":
             integers = quantized[WIDTHS[format]]
@@ -41,9 +40,9 @@ def emit(
         case "tflite-int8w":
             return Emitted(format, write_int8_weights(graph))
         case "onnx-fp32":
-            return Emitted(format, write_onnx(network, graph))
+            return Emitted(format, write_onnx(student))
         case "c-int8" | "c-int16x8" | "c-fp32":
-            return _generated(format, emit(origin_of(format), network, graph, quantized))
+            return _generated(format, emit(origin_of(format), student, quantized))
 
 
 def _generated(format: Format, model: Emitted) -> Emitted:

@@ -11,14 +11,13 @@ from typing import Any
 
 import torch
 
-from distill.checkpoint import Checkpoint
 from export.describe import describe
 from export.formats import ROUNDED, Emitted, Format, origin_of
 from export.material import Material
 from export.onnx import write_onnx
 from export.preparation import Prepared
 from export.quality import FloatQuality, compare_quantized, float_quality
-from export.step_graph import StepGraph
+from export.trained import Trained
 from export.verify import (
     Features,
     oracle_of,
@@ -49,8 +48,7 @@ class Verified:
 class Case:
     """What every file of one network is judged with."""
 
-    checkpoint: Checkpoint
-    graph: StepGraph
+    trained: Trained
     probe: Features
     material: Material
     prepared: Prepared | None
@@ -76,8 +74,8 @@ def judge(
     with _processes(len(formats)) as pool:
         network = pool.submit(_network, case, files["tflite-fp32"].content)
         progress("scoring the float graph", 0.35)
-        contract = case.checkpoint.record.contract
-        reference = float_quality(case.graph, contract, case.material.held_out)
+        graph, contract = case.trained.student.graph, case.trained.contract
+        reference = float_quality(graph, contract, case.material.held_out)
         waiting = {
             name: pool.submit(_generated if model.origin else _alone, case, reference, model)
             for name, model in files.items()
@@ -97,11 +95,11 @@ def _network(case: Case, float_file: bytes) -> tuple[bytes, list[GateResult]]:
     """The float ONNX file, and the gates on the network and its float files: every float format is
     checked against every other, also when only one of them is asked for."""
     with one_torch_thread():
-        network, graph = case.checkpoint.network, case.graph
-        onnx = write_onnx(network, graph)
-        gates = verify_network(network, graph, case.probe)
+        student = case.trained.student
+        onnx = write_onnx(student)
+        gates = verify_network(student, case.probe)
         floats: dict[Format, bytes] = {"tflite-fp32": float_file, "onnx-fp32": onnx}
-        return onnx, [*gates, verify_parity(network, graph, floats, case.probe)]
+        return onnx, [*gates, verify_parity(student, floats, case.probe)]
 
 
 def _alone(case: Case, reference: FloatQuality, model: Emitted) -> _Judged:
@@ -112,7 +110,9 @@ def _alone(case: Case, reference: FloatQuality, model: Emitted) -> _Judged:
         engine = engine_from_bytes(oracle_of(model.format), model.content)
         comparison = compare_quantized(reference, draft, engine, case.material.held_out)
         draft = draft.model_copy(update={"scores": comparison.scores()})
-    return _Judged(draft, tuple(verify_file(model, case.graph, draft, case.probe, comparison)))
+    return _Judged(
+        draft, tuple(verify_file(model, case.trained.student.graph, draft, case.probe, comparison))
+    )
 
 
 def _generated(case: Case, reference: FloatQuality, model: Emitted) -> _Judged:
@@ -122,8 +122,7 @@ def _generated(case: Case, reference: FloatQuality, model: Emitted) -> _Judged:
 
 def _draft(case: Case, reference: FloatQuality, model: Emitted) -> Sidecar:
     return describe(
-        case.checkpoint,
-        case.graph,
+        case.trained,
         model,
         case.material,
         case.prepared if model.quantized is not None else None,

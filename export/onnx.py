@@ -14,23 +14,22 @@ from contextlib import contextmanager
 
 import torch
 
-from distill.unet import UNet
 from export.step_graph import StepGraph
-from export.step_module import StepModule
+from export.students import Student
 from targets.errors import GateFailed
 
 
-def write_onnx(network: UNet, graph: StepGraph) -> bytes:
+def write_onnx(student: Student) -> bytes:
     """The ONNX file of one step; inputs, outputs and states are named as in the step graph.
 
     Raises GateFailed when onnxsim's own comparison finds that simplifying changed the function.
     """
     import onnxsim
 
-    module = StepModule(network, [state.name for state in graph.states]).eval()
+    graph = student.graph
     with _quiet():
         program = torch.onnx.export(
-            module,
+            student.step.eval(),
             tuple(torch.zeros(tensor.shape) for tensor in graph.inputs),
             dynamo=True,
             input_names=[tensor.name for tensor in graph.inputs],

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from distill.bands import check_bands
 from distill.checkpoint import Checkpoint
 from distill.corpus import SAMPLE_RATE, Corpus, open_corpus
 from export.emission import emit
 from export.formats import WIDTHS, Emitted, Format, origin_of, wanted
 from export.judging import Case, Progress, Verified, judge, one_torch_thread
-from export.lowering import lower
 from export.material import Material, gather
 from export.preparation import Prepared, Quantizing, prepare
 from export.publish import check_writable, publish
+from export.trained import Trained, of_checkpoint
 from export.verify import probe_features
 from runtime.artefact import Artefact, GateResult, Sidecar, sidecar_path
 from targets.errors import GateFailed, GateUnavailable, InputError
@@ -49,11 +48,28 @@ def export_checkpoint(
     quantizing: Quantizing | None = None,
     inform: Callable[[Prepared], None] | None = None,
 ) -> list[Artefact]:
-    """Export a network to ``targets`` (see ``FORMATS``), verify, and write to ``output``.
+    """:func:`export_student` of a checkpoint; ``data`` is by default the corpus it was trained
+    on, unchanged."""
+    wanted(targets)
+    check_writable(output)
+    corpus = open_corpus(data) if data is not None else training_corpus(checkpoint)
+    trained = of_checkpoint(checkpoint)
+    return export_student(trained, targets, output, corpus, progress, quantizing, inform)
 
-    ``data`` is a corpus for calibration and held-out mixtures; by default the one the checkpoint
-    was trained on, unchanged. ``progress`` hears what is being done and the fraction behind us,
-    ``inform`` how the integer formats were arrived at.
+
+def export_student(
+    trained: Trained,
+    targets: Sequence[str],
+    output: Path,
+    corpus: Corpus,
+    progress: Progress | None = None,
+    quantizing: Quantizing | None = None,
+    inform: Callable[[Prepared], None] | None = None,
+) -> list[Artefact]:
+    """Export a student to ``targets`` (see ``FORMATS``), verify, and write to ``output``.
+
+    ``corpus`` gives the signals for calibration and the held-out mixtures. ``progress`` hears what
+    is being done and the fraction behind us, ``inform`` how the integer formats were arrived at.
     Raises InputError for an unknown target, missing data or an output that cannot be written,
     and :class:`ExportRejected` when a gate fails; then ``output`` is as it was before. A gate that
     could not run does not stop the export: look for the verdict ``unavailable`` in the sidecars.
@@ -62,8 +78,8 @@ def export_checkpoint(
     check_writable(output)
     report = progress or _silent
     report("reading data", 0.0)
-    material = gather(open_corpus(data) if data is not None else training_corpus(checkpoint))
-    verified = verified_models(checkpoint, formats, material, report, quantizing, inform)
+    material = gather(corpus)
+    verified = verified_models(trained, formats, material, report, quantizing, inform)
     report("writing", 0.99)
     return write_artefacts(verified, output)
 
@@ -90,7 +106,7 @@ def training_corpus(checkpoint: Checkpoint) -> Corpus:
 
 @one_torch_thread()
 def verified_models(
-    checkpoint: Checkpoint,
+    trained: Trained,
     formats: Sequence[Format],
     material: Material,
     progress: Progress,
@@ -98,15 +114,12 @@ def verified_models(
     inform: Callable[[Prepared], None] | None = None,
 ) -> list[Verified]:
     """Emit and verify every format in memory. Raises :class:`ExportRejected`."""
-    contract, network = checkpoint.record.contract, checkpoint.network
-    if contract.sample_rate != SAMPLE_RATE or contract.bins != network.config.bins:
+    contract, graph = trained.contract, trained.student.graph
+    if contract.sample_rate != SAMPLE_RATE or contract.bins != graph.features.shape[2]:
         raise InputError(
-            "The checkpoint's contract does not fit its network or the corpora (16 kHz).",
+            "The student's contract does not fit its network or the corpora (16 kHz).",
             hint="Distil the network again with one of the built-in recipes.",
         )
-    check_bands(network.config.bands, contract)
-    progress("lowering", 0.1)
-    graph = lower(network)
     probe = probe_features(contract, [item.noisy for item in material.held_out])
     widths = list(dict.fromkeys(WIDTHS[name] for name in formats if name in WIDTHS))
     prepared = None
@@ -125,11 +138,11 @@ def verified_models(
     progress("writing in memory", 0.3)
     needed: tuple[Format, ...] = (*formats, *map(origin_of, formats), "tflite-fp32")
     files: dict[Format, Emitted] = {
-        name: emit(name, network, graph, quantized)
+        name: emit(name, trained.student, quantized)
         for name in dict.fromkeys(needed)
         if name != "onnx-fp32"  # traced while other files are judged: it takes long
     }
-    verified = judge(Case(checkpoint, graph, probe, material, prepared), files, formats, progress)
+    verified = judge(Case(trained, probe, material, prepared), files, formats, progress)
     if any(gate.verdict == "fail" for model in verified for gate in model.sidecar.gates):
         raise ExportRejected([model.sidecar for model in verified])
     return verified

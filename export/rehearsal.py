@@ -10,18 +10,18 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from distill.checkpoint import Checkpoint, CheckpointRecord, save_checkpoint
 from distill.unet import UNet
 from export.calibration import Calibration
 from export.describe import describe
 from export.emission import emit
 from export.formats import WIDTHS, Emitted, Format, suffix
-from export.lowering import lower
 from export.material import Material
 from export.precision import wide_everywhere
 from export.preparation import Prepared
 from export.quantization import quantize_graph
 from export.step_graph import StepGraph
+from export.students import Student, own_student
+from export.trained import Trained
 from runtime.artefact import Artefact, Sidecar, sidecar_path, write_atomically
 from runtime.figures import Figure
 from runtime.profile import Unavailable, arena_figures
@@ -51,21 +51,11 @@ def rehearse(
 
     Raises InputError where the network cannot be exported.
     """
-    network = network.eval()
-    graph = lower(network)
-    emitted, prepared = _emit(network, graph, format)
-    record = CheckpointRecord(
-        role="student",
-        preset=name,
-        architecture=network.config,
-        contract=contract,
-        data="",
-        recipe={},
-    )
+    trained = Trained("student", name, contract, own_student(network.eval()))
+    graph = trained.student.graph
+    emitted, prepared = _emit(trained.student, format)
     with tempfile.TemporaryDirectory(prefix="sordino-") as folder:
-        checkpoint = Checkpoint(Path(folder), record, network)
-        save_checkpoint(checkpoint.path, network, record)
-        sidecar = describe(checkpoint, graph, emitted, _NOTHING, prepared)
+        sidecar = describe(trained, emitted, _NOTHING, prepared)
         if not arena:
             return Rehearsal(graph, sidecar, (), ())
         model = Path(folder) / f"model{suffix(format)}"
@@ -78,13 +68,13 @@ def rehearse(
     return Rehearsal(graph, sidecar, tuple(measured), tuple(lacking))
 
 
-def _emit(network: UNet, graph: StepGraph, format: Format) -> tuple[Emitted, Prepared | None]:
-    width = WIDTHS.get(format)
+def _emit(student: Student, format: Format) -> tuple[Emitted, Prepared | None]:
+    graph, width = student.graph, WIDTHS.get(format)
     if width is None:
-        return emit(format, network, graph, {}), None
+        return emit(format, student, {}), None
     names = [tensor.name for tensor in graph.inputs]
     names += [operator.output.name for operator in graph.operators]
     calibration = Calibration(dict.fromkeys(names, (-1.0, 1.0)), 0, "0" * 64)
     wide = wide_everywhere(graph) if width == "int16x8" else ()
     prepared = Prepared(graph, calibration, {width: quantize_graph(graph, calibration, wide)})
-    return emit(format, network, graph, prepared.quantized), prepared
+    return emit(format, student, prepared.quantized), prepared

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
-import torch
 from torch import Tensor, nn
 
 from distill.unet import UNet
-from export.step_graph import StepGraph
 
 
 class StepModule(nn.Module):
@@ -29,18 +25,6 @@ class StepModule(nn.Module):
         output = self.network.step(features.permute(0, 3, 1, 2), named)
         following = (_channels_last(name, output.states[name]) for name in self.states)
         return output.mask.permute(0, 2, 3, 1), *following
-
-
-class TorchStep:
-    """Runs a :class:`StepModule` on numpy arrays, as the engines run a model."""
-
-    def __init__(self, network: UNet, graph: StepGraph) -> None:
-        self._module = StepModule(network, [state.name for state in graph.states])
-
-    def run(self, inputs: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
-        with torch.inference_mode():
-            outputs = self._module(*(torch.from_numpy(array) for array in inputs))
-        return [output.contiguous().numpy() for output in outputs]
 
 
 def _channels_first(name: str, state: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from distill.bands import check_bands
 from distill.checkpoint import Checkpoint
 from distill.teachers.keys import digest, state_digest
 from distill.teachers.module import code_digests
@@ -27,8 +28,9 @@ class Trained:
 
 
 def of_checkpoint(checkpoint: Checkpoint) -> Trained:
-    """One of sordino's own networks."""
+    """One of sordino's own networks. Raises InputError where it cannot be exported."""
     record = checkpoint.record
+    check_bands(checkpoint.network.config.bands, record.contract)
     provenance = {**record.provenance, "checkpoint_sha256": checkpoint.sha256}
     student = own_student(checkpoint.network)
     return Trained(record.role, record.preset, record.contract, student, provenance)

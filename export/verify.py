@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from distill.unet import UNet
 from export.calibration import stack_features
 from export.executor import StepExecutor
 from export.formats import Emitted, Format
@@ -30,6 +29,7 @@ from export.gates.weight_types import weight_types
 from export.material import Signal
 from export.quality import Comparison
 from export.step_graph import StepGraph
+from export.students import Student
 from runtime.artefact import C_MODEL, GateResult, Sidecar
 from runtime.engines import engine_from_bytes
 from runtime.stepper import quantize, zero_of
@@ -50,19 +50,17 @@ def probe_features(contract: StftContract, signals: Sequence[Signal]) -> Feature
     return np.resize(joined, (PARITY_FRAMES, contract.bins, 3))
 
 
-def verify_network(network: UNet, graph: StepGraph, probe: Features) -> list[GateResult]:
+def verify_network(student: Student, probe: Features) -> list[GateResult]:
     """Gates on the torch network itself."""
-    return [sequence_equals_step(network, graph, probe), causality(network, graph)]
+    return [sequence_equals_step(student, probe), causality(student)]
 
 
-def verify_parity(
-    network: UNet, graph: StepGraph, files: Mapping[Format, bytes], probe: Features
-) -> GateResult:
+def verify_parity(student: Student, files: Mapping[Format, bytes], probe: Features) -> GateResult:
     """One gate over all float files and the numpy executor."""
-    runners: dict[str, Runner] = {"step graph": StepExecutor(graph)}
+    runners: dict[str, Runner] = {"step graph": StepExecutor(student.graph)}
     for name, content in files.items():
         runners[name] = engine_from_bytes(FLOAT_ENGINES[name], content)
-    return parity(network, graph, runners, probe)
+    return parity(student, runners, probe)
 
 
 def verify_file(

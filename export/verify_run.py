@@ -15,6 +15,7 @@ from export.material import gather
 from export.pipeline import training_corpus
 from export.sounds import sounds
 from export.step_graph import StepGraph
+from export.students import own_student
 from export.verify import verify_network
 from runtime.artefact import Artefact, GateResult
 from runtime.engines import EngineMissing, open_engine
@@ -41,10 +42,10 @@ def verify_against(checkpoint: Checkpoint, artefacts: Sequence[Artefact]) -> lis
                 f"{artefact.path.name} was not exported from {checkpoint.path}.",
                 hint="Name the run it came from, or leave --run out.",
             )
-    network, contract = checkpoint.network, checkpoint.record.contract
-    graph = lower(network)
+    student, contract = own_student(checkpoint.network), checkpoint.record.contract
+    graph = student.graph
     probe = probe_frames(contract, sounds(contract))
-    gates = verify_network(network, graph, probe)
+    gates = verify_network(student, probe)
     runners: dict[str, Runner] = {"step graph": StepExecutor(graph)}
     for artefact in artefacts:
         if artefact.sidecar.target in FLOATS:
@@ -53,7 +54,7 @@ def verify_against(checkpoint: Checkpoint, artefacts: Sequence[Artefact]) -> lis
             except EngineMissing as error:
                 reason = f"{error.message} {error.hint}"
                 gates.append(unavailable(f"parity ({artefact.sidecar.target})", "", reason))
-    gates.append(parity(network, graph, runners, probe))
+    gates.append(parity(student, runners, probe))
     return [*gates, *_weights(artefacts, graph)]
 
 

@@ -11,11 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from distill.unet import UNet
 from export.executor import StepExecutor
-from export.step_graph import StepGraph
+from export.students import Student
 from runtime.artefact import GateResult
 
 NAME = "causality"
@@ -26,12 +24,13 @@ Features = npt.NDArray[np.float32]
 Masks = Callable[[Features], Features]
 
 
-def causality(network: UNet, graph: StepGraph) -> GateResult:
+def causality(student: Student) -> GateResult:
     """Both probes on the torch network over a sequence, and on the step graph."""
     rng = np.random.default_rng(0)
+    graph = student.graph
     features = rng.normal(size=(1, FRAMES, graph.features.shape[2], 3)).astype(np.float32)
     routes: dict[str, Masks] = {
-        "torch": lambda values: _torch_masks(network, values),
+        "torch": student.masks,
         "step graph": StepExecutor(graph).masks,
     }
     findings = [
@@ -65,10 +64,3 @@ def _probe(masks: Masks, features: Features, frame: int) -> list[str]:
     if np.array_equal(after[:, frame], before[:, frame]) or not np.isnan(poisoned[:, frame]).any():
         findings.append(f"output {frame} does not depend on input {frame}")
     return findings
-
-
-def _torch_masks(network: UNet, features: Features) -> Features:
-    with torch.inference_mode():
-        mask = network(torch.from_numpy(features).permute(0, 3, 1, 2)).mask
-    shown: Features = mask.permute(0, 2, 3, 1).numpy()
-    return shown

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from distill.unet import UNet
 from export.gates.recurrence import Runner, largest_difference, random_states, trace
 from export.step_graph import StepGraph
-from export.step_module import TorchStep
+from export.students import Student
 from runtime.artefact import GateResult
 from runtime.verification.likely import likely_bug, symptom
 
@@ -20,8 +19,7 @@ LIKELY_FRAMES = 30
 
 
 def parity(
-    network: UNet,
-    graph: StepGraph,
+    student: Student,
     runners: Mapping[str, Runner],
     features: npt.NDArray[np.float32],
 ) -> GateResult:
@@ -29,16 +27,16 @@ def parity(
 
     Every route starts from the same random non-zero state and feeds its own states back.
     """
+    graph = student.graph
     states = random_states(graph)
-    torch_step = TorchStep(network, graph)
-    reference = trace(torch_step, features, states)
+    reference = trace(student, features, states)
     differences = {
         name: largest_difference(reference, trace(runner, features, states))
         for name, runner in runners.items()
     }
     worst = max(differences.values())
     failed = next((name for name, value in differences.items() if not value <= LIMIT), None)
-    likely = "" if failed is None else _likely(graph, torch_step, runners[failed], features)
+    likely = "" if failed is None else _likely(graph, student, runners[failed], features)
     return GateResult(
         name=NAME,
         measured=f"{worst:.1e} over {len(features)} frames",
@@ -53,8 +51,8 @@ def _likely(graph: StepGraph, one: Runner, other: Runner, features: npt.NDArray[
     """What two runs from a fresh start make of their difference; states that are only used wrongly
     do not show in their first frame."""
     states = [np.zeros(state.input.shape, np.float32) for state in graph.states]
-    traces = (trace(runner, features[:LIKELY_FRAMES], states) for runner in (one, other))
-    found = symptom(*traces, [tensor.name for tensor in graph.outputs], LIMIT)
+    left, right = (trace(runner, features[:LIKELY_FRAMES], states) for runner in (one, other))
+    found = symptom(left, right, [tensor.name for tensor in graph.outputs], LIMIT)
     return (
         "only states far from zero show it: look at how a state is read"
         if found is None

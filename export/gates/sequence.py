@@ -4,42 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from distill.unet import UNet
 from export.gates.recurrence import largest_difference, random_states, trace
-from export.step_graph import StepGraph
-from export.step_module import TorchStep
+from export.students import Student
 from runtime.artefact import GateResult
 
 NAME = "sequence-equals-step"
 LIMIT = 1e-5
 
 
-def sequence_equals_step(
-    network: UNet, graph: StepGraph, features: npt.NDArray[np.float32]
-) -> GateResult:
-    """Mask and last states of ``forward`` against ``step`` frame by frame, from one non-zero state.
+def sequence_equals_step(student: Student, features: npt.NDArray[np.float32]) -> GateResult:
+    """Masks of ``forward`` against ``step`` frame by frame over ``features`` ``[frames, bins, 3]``.
 
-    ``features`` is ``[frames, bins, 3]``. The torch network alone is tested; the graph names the
-    states.
+    Where ``forward`` takes and returns states, both start from the same non-zero ones and the last
+    are compared too. The torch code alone is tested; the graph names the states.
     """
-    states = random_states(graph)
-    stepped = trace(TorchStep(network, graph), features, states)
-    named = {
-        state.name: torch.from_numpy(
-            value[:, 0, 0] if state.name == "gru" else value.transpose(0, 3, 1, 2)
-        )
-        for state, value in zip(graph.states, states, strict=True)
-    }
-    with torch.inference_mode():
-        whole = network(torch.from_numpy(features).permute(2, 0, 1)[None], named)
-    masks = whole.mask[0].permute(1, 2, 0).numpy()
-    pairs = [(masks, stepped[0][:, 0, 0])]
-    for state, series in zip(graph.states, stepped[1:], strict=True):
-        last = whole.states[state.name]
-        shown = last[:, None, None] if state.name == "gru" else last.permute(0, 2, 3, 1)
-        pairs.append((shown.numpy(), series[-1]))
+    resumes = student.sequencer.resumes
+    states = random_states(student.graph) if resumes else student.initial_states()
+    stepped = trace(student, features, states)
+    whole = student.sequencer.run(features, states)
+    pairs = [(whole[0], stepped[0][:, 0, 0])]
+    pairs += [(last, series[-1]) for last, series in zip(whole[1:], stepped[1:], strict=resumes)]
     difference = largest_difference(*zip(*pairs, strict=True))
     passed = difference <= LIMIT
     return GateResult(

@@ -92,13 +92,14 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[UNet, Path]:
     """A network of ours and its step model with sidecar, as an export leaves it."""
     from export.lowering import lower
     from export.onnx import write_onnx
+    from export.students import own_student
     from runtime.artefact import ModelFile, Network, Sidecar, StateSpec, TensorSpec, sha256_of
 
     torch.manual_seed(0)
     network = UNet(UNetConfig(bins=64, widths=(4, 6), hidden=8, patch=8)).eval()
     graph = lower(network)
     path = tmp_path_factory.mktemp("artefact") / "student-onnx-fp32.onnx"
-    path.write_bytes(write_onnx(network, graph))
+    path.write_bytes(write_onnx(own_student(network)))
     sidecar = Sidecar(
         name="student",
         target="onnx-fp32",

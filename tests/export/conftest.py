@@ -22,6 +22,7 @@ from export.material import Material
 from export.onnx import write_onnx
 from export.quantization import QuantizedGraph, quantize_graph
 from export.step_graph import StepGraph
+from export.students import own_student
 from export.tflite import write_float, write_quantized
 from runtime.stft import StftContract
 
@@ -220,4 +221,4 @@ def int8_file(quantized: QuantizedGraph) -> bytes:
 
 @pytest.fixture(scope="session")
 def onnx_file(make_network: Callable[..., UNet], graph: StepGraph) -> bytes:
-    return write_onnx(make_network(), graph)
+    return write_onnx(own_student(make_network()))

@@ -15,6 +15,7 @@ from distill.checkpoint import load_checkpoint
 from export.material import Material
 from export.pipeline import verified_models, write_artefacts
 from export.quality import snr_db
+from export.trained import of_checkpoint
 from runtime.artefact import load_artefact
 from runtime.denoiser import denoise_signal
 from runtime.stft import CONTRACTS
@@ -36,7 +37,9 @@ def test_the_int8_file_does_what_the_network_does_in_this_contract(
     loaded = load_checkpoint(run_folder)
     record = loaded.record.model_copy(update={"contract": contract})
     checkpoint = replace(loaded, record=record)
-    models = verified_models(checkpoint, ["tflite-int8"], material, lambda stage, done: None)
+    models = verified_models(
+        of_checkpoint(checkpoint), ["tflite-int8"], material, lambda stage, done: None
+    )
     (written,) = write_artefacts(models, tmp_path / "out")
     artefact = load_artefact(written.path)
     assert artefact.sidecar.contract == contract

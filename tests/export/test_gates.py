@@ -28,6 +28,7 @@ from export.gates.sequence import sequence_equals_step
 from export.gates.structure import structure
 from export.quantization import QuantizedGraph, quantize_graph
 from export.step_graph import Conv2d, StepGraph
+from export.students import own_student
 from export.tflite import write_float, write_quantized
 from runtime.engines import engine_from_bytes, missing
 from tests.export.edited import rewritten, tensor_named
@@ -52,7 +53,7 @@ def stored_frames() -> npt.NDArray[np.int8]:
 
 
 def test_sequence_equals_step(network: UNet, graph: StepGraph, frames: Array) -> None:
-    assert sequence_equals_step(network, graph, frames).verdict == "pass"
+    assert sequence_equals_step(own_student(network), frames).verdict == "pass"
 
 
 def test_a_step_with_another_update_is_found(
@@ -64,7 +65,7 @@ def test_a_step_with_another_update_is_found(
         return honest(frame, {"gru": states["gru"] * 0.999})
 
     monkeypatch.setattr(network.bottleneck, "step", forgetful)
-    result = sequence_equals_step(network, graph, frames)
+    result = sequence_equals_step(own_student(network), frames)
     assert result.verdict == "fail"
     assert result.name == "sequence-equals-step"
 
@@ -72,7 +73,7 @@ def test_a_step_with_another_update_is_found(
 def test_a_network_left_in_training_mode_is_found(
     network: UNet, graph: StepGraph, frames: Array
 ) -> None:
-    assert sequence_equals_step(network.train(), graph, frames).verdict == "fail"
+    assert sequence_equals_step(own_student(network.train()), frames).verdict == "fail"
 
 
 # causality --------------------------------------------------------------------------------------
@@ -91,14 +92,15 @@ class LookAhead(nn.Module):
 
 
 def test_causality(network: UNet, graph: StepGraph) -> None:
-    assert causality(network, graph).verdict == "pass"
+    assert causality(own_student(network)).verdict == "pass"
 
 
 @pytest.mark.parametrize("part", [1.0, 1e-3, 0.0])
 def test_a_look_ahead_is_found(network: UNet, graph: StepGraph, part: float) -> None:
     """With a part of 0 only the NaN probe can see it: 0 · NaN is NaN."""
+    student = own_student(network)
     network.decoder[-1] = LookAhead(network.decoder[-1], part)
-    result = causality(network, graph)
+    result = causality(student)
     assert result.verdict == "fail"
     assert "earlier output" in result.measured
 
@@ -108,8 +110,9 @@ def test_a_deaf_network_is_found(network: UNet, graph: StepGraph) -> None:
         def forward(self, sequence: torch.Tensor) -> torch.Tensor:
             return torch.zeros(len(sequence), 2, sequence.shape[2], 64)
 
+    student = own_student(network)
     network.decoder[-1] = Deaf()
-    assert "does not depend" in causality(network, graph).measured
+    assert "does not depend" in causality(student).measured
 
 
 # parity -----------------------------------------------------------------------------------------
@@ -124,7 +127,7 @@ def test_parity_of_every_float_route(
         "tflite reference": engine_from_bytes("litert-reference", float_file),
         "onnx": engine_from_bytes("onnxruntime", onnx_file),
     }
-    result = parity(network, graph, runners, frames)
+    result = parity(own_student(network), runners, frames)
     assert result.verdict == "pass", result.detail
 
 
@@ -152,7 +155,7 @@ def test_a_wrong_lowering_is_found(
     network: UNet, graph: StepGraph, frames: Array, change: Callable[[Any], Any]
 ) -> None:
     broken = write_float(_with(graph, change))
-    result = parity(network, graph, {"tflite": engine_from_bytes("litert", broken)}, frames)
+    result = parity(own_student(network), {"tflite": engine_from_bytes("litert", broken)}, frames)
     assert result.verdict == "fail"
 
 
@@ -163,7 +166,7 @@ def test_outputs_that_are_not_numbers_fail_parity(
         def run(self, inputs: Sequence[Array]) -> list[Array]:
             return [output * np.float32(np.nan) for output in super().run(inputs)]
 
-    assert parity(network, graph, {"broken": Broken(graph)}, frames[:5]).verdict == "fail"
+    assert parity(own_student(network), {"broken": Broken(graph)}, frames[:5]).verdict == "fail"
 
 
 # bit-exact --------------------------------------------------------------------------------------

@@ -33,7 +33,9 @@ from export.pipeline import verified_models, write_artefacts
 from export.quality import snr_db
 from export.quantization import QuantizedGraph, quantize_graph
 from export.step_graph import Slice, StepGraph, Transpose
+from export.students import own_student
 from export.tflite import write_float, write_quantized
+from export.trained import of_checkpoint
 from export.verify import probe_features, verify_network, verify_parity
 from runtime.artefact import load_artefact
 from runtime.denoiser import denoise_signal
@@ -84,14 +86,14 @@ def emitted(
         probe_features(contract, signals)[:60],
         write_float(graph),
         write_quantized(quantized),
-        write_onnx(network, graph),
+        write_onnx(own_student(network)),
     )
 
 
 def test_float_files_compute_what_the_network_computes(emitted: Emitted) -> None:
-    results = verify_network(emitted.network, emitted.graph, emitted.probe)
+    results = verify_network(own_student(emitted.network), emitted.probe)
     files: dict[Format, bytes] = {"tflite-fp32": emitted.float32, "onnx-fp32": emitted.onnx}
-    results.append(verify_parity(emitted.network, emitted.graph, files, emitted.probe))
+    results.append(verify_parity(own_student(emitted.network), files, emitted.probe))
     results += [
         structure(emitted.float32, emitted.graph),
         stored_weights(emitted.float32, emitted.graph),
@@ -151,7 +153,7 @@ def test_a_file_that_forgets_the_wrong_frame_is_found(emitted: Emitted) -> None:
             graph.tensors.append(own)
 
     files: dict[Format, bytes] = {"tflite-fp32": rewritten(emitted.float32, drop_the_newest)}
-    assert verify_parity(emitted.network, emitted.graph, files, emitted.probe).verdict == "fail"
+    assert verify_parity(own_student(emitted.network), files, emitted.probe).verdict == "fail"
 
 
 @needs_tflm
@@ -165,7 +167,7 @@ def test_all_formats_pass_their_gates_and_denoise_alike(
     tmp_path: Path,
 ) -> None:
     checkpoint = load_checkpoint(save_kind(kind_config))
-    models = verified_models(checkpoint, FORMATS, material, lambda stage, done: None)
+    models = verified_models(of_checkpoint(checkpoint), FORMATS, material, lambda stage, done: None)
     noisy = material.held_out[0].noisy
     denoised = {}
     for artefact in write_artefacts(models, tmp_path / "out"):
@@ -187,7 +189,9 @@ def test_bands_of_another_contract_are_refused(
     config = UNetConfig(bins=64, widths=(6, 8, 10), hidden=12, bands=Bands(count=32, bin_hz=62.5))
     checkpoint = load_checkpoint(save_kind(config))
     with pytest.raises(InputError, match=r"31\.25 Hz"):
-        verified_models(checkpoint, ["onnx-fp32"], material, lambda stage, done: None)
+        verified_models(
+            of_checkpoint(checkpoint), ["onnx-fp32"], material, lambda stage, done: None
+        )
 
 
 def test_a_checkpoint_keeps_its_configuration(

@@ -25,6 +25,7 @@ from export.pipeline import (
 from export.publish import check_writable, publish
 from export.quality import Comparison, snr_db
 from export.quantization import HIDDEN
+from export.trained import of_checkpoint
 from runtime.artefact import GateResult, Sidecar, load_artefact
 from runtime.denoiser import denoise_signal
 from runtime.engines import engine_names
@@ -50,7 +51,9 @@ def verified(
     save_run: Callable[[Path], Path], material: Material, tmp_path_factory: pytest.TempPathFactory
 ) -> list[Verified]:
     checkpoint = load_checkpoint(save_run(tmp_path_factory.mktemp("verified")))
-    return verified_models(checkpoint, ["tflite-int8", "tflite-fp32"], material, _silent)
+    return verified_models(
+        of_checkpoint(checkpoint), ["tflite-int8", "tflite-fp32"], material, _silent
+    )
 
 
 def test_all_formats_pass_their_gates_and_denoise_alike(
@@ -58,7 +61,9 @@ def test_all_formats_pass_their_gates_and_denoise_alike(
 ) -> None:
     stages: list[float] = []
     checkpoint = load_checkpoint(run_folder)
-    models = verified_models(checkpoint, FORMATS, material, lambda stage, done: stages.append(done))
+    models = verified_models(
+        of_checkpoint(checkpoint), FORMATS, material, lambda stage, done: stages.append(done)
+    )
     artefacts = write_artefacts(models, tmp_path / "out")
     assert stages == sorted(stages)
     assert not unavailable_gates(artefacts)
@@ -100,7 +105,9 @@ def test_the_sidecar_says_what_the_file_is(verified: list[Verified]) -> None:
 def test_the_same_checkpoint_gives_the_same_bytes(
     run_folder: Path, material: Material, verified: list[Verified]
 ) -> None:
-    again = verified_models(load_checkpoint(run_folder), ["tflite-int8"], material, _silent)
+    again = verified_models(
+        of_checkpoint(load_checkpoint(run_folder)), ["tflite-int8"], material, _silent
+    )
     assert again[0].emitted.content == verified[0].emitted.content
     without_gates = (m.sidecar.model_copy(update={"gates": ()}) for m in (again[0], verified[0]))
     assert len(set(map(Sidecar.model_dump_json, without_gates))) == 1
@@ -168,8 +175,9 @@ def test_a_contract_that_does_not_fit_is_refused(run_folder: Path, material: Mat
     checkpoint = load_checkpoint(run_folder)
     contract = checkpoint.record.contract.model_copy(update={"bins": 128})
     record = checkpoint.record.model_copy(update={"contract": contract})
+    trained = of_checkpoint(replace(checkpoint, record=record))
     with pytest.raises(InputError, match="does not fit"):
-        verified_models(replace(checkpoint, record=record), ["tflite-fp32"], material, _silent)
+        verified_models(trained, ["tflite-fp32"], material, _silent)
 
 
 # quantized-versus-float ---------------------------------------------------------------------
@@ -227,7 +235,9 @@ def test_coarse_ranges_are_heard(run_folder: Path, material: Material) -> None:
     """Calibrating on signals far louder than speech leaves few steps for speech itself."""
     deafening = replace(material, calibration=[1e6 * s for s in material.calibration])
     with pytest.raises(ExportRejected, match="quantized-versus-float"):
-        verified_models(load_checkpoint(run_folder), ["tflite-int8"], deafening, _silent)
+        verified_models(
+            of_checkpoint(load_checkpoint(run_folder)), ["tflite-int8"], deafening, _silent
+        )
 
 
 # publishing -------------------------------------------------------------------------------------
