@@ -237,8 +237,8 @@ JUDGING = [
 
 USAGE = [
     Row("unknown command", "exprot", 2, "No such command 'exprot'. Did you mean 'export'?"),
-    Row("unknown option", "export --traget x", 2,
-        "No such option '--traget'. Did you mean '--target'?"),
+    Row("unknown option", "export --outptu x", 2,
+        "No such option '--outptu'. Did you mean '--output'?"),
 ]  # fmt: skip
 
 
