@@ -4,8 +4,8 @@
         [--cores cortex-m4 …] [--model FILE.tflite …] [--frames 100] [--compiler gcc]
         [--optimisation=-O3] [--operators cortex-m4 …] [--json FILE]
 
-Run from the project's root. Networks of the presets are untrained, which changes no count by much:
-generated code takes the same path for every input. Prints Markdown: one row per model, format and
+Run from the project's root. Networks of the presets are untrained, which
+changes no count by much. Prints Markdown: one row per model, format and
 core; what an interpreter with Arm's kernels needs for a comparable network; and, for the cores
 named by --operators, the kinds of operators, with a mark where one needs more than 6 instructions
 per MAC.
@@ -33,8 +33,8 @@ COLUMNS = (
 )
 WITHOUT_FLOATS = ("cortex-m0", "cortex-m3", "rv32imac")  # 90 to 190 instructions per MAC: no use
 TOO_MANY = 6.0  # instructions per MAC
-# TFLM with CMSIS-NN kernels (-O2) and a first generated C (-O3), instructions of one step of a
-# network of 97,000 MACs with convolutions and a GRU, int8, in the same simulator.
+# Not measured here: an earlier study in QEMU of another network (int8, 97,000 MACs, convolutions and
+# a GRU), TFLM with CMSIS-NN kernels at -O2 and a prototype of generated C at -O3.
 KNOWN_MACS = 97_000
 KNOWN = {
     "cortex-m0": (None, 969_000),
@@ -128,9 +128,9 @@ def _row(name: str, report: SimulationReport, macs: int) -> str:
 
 
 def _print_known(reports: dict[str, list[SimulationReport]], work: dict[str, Generated]) -> None:
-    print("\nInstructions per MAC beside TFLM with CMSIS-NN:\n")
+    print("\nInstructions per MAC beside an earlier study of another network:\n")
     names = list(reports)
-    print("| core | TFLM + CMSIS-NN | first generated C | " + " | ".join(names) + " |")
+    print("| core | TFLM + CMSIS-NN, study | prototype, study | " + " | ".join(names) + " |")
     print("| --- | --- | --- |" + " --- |" * len(names))
     for core, known in KNOWN.items():
         cells = ["–" if count is None else f"{count / KNOWN_MACS:.1f}" for count in known]

@@ -83,7 +83,7 @@ def test_tiny_is_exact_over_streaming_frames(core: str, format: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("core", handmade.simulated("cortex-m4", "cortex-m55", "rv32imac"))
 def test_tiny_in_float_is_close(core: str) -> None:
-    """Sums are taken in another order than TFLM's, so the last bits differ."""
+    """Floats are held to a tolerance, not to the bit."""
     model = tiny("fp32")
     frames = 20 if core == "rv32imac" else FRAMES  # a core that has to emulate floats
     vectors = GoldenVectors(model.vectors.features[:frames], model.vectors.masks[:frames])
