@@ -38,6 +38,8 @@ from export.step_graph import (
 
 Kind = Literal["add", "sub", "mul"]
 Function = Literal["logistic", "tanh", "relu", "leaky_relu"]
+MOST_JOINED = 10  # what TFLM's concatenation takes
+
 Array = npt.NDArray[np.float32]
 
 
@@ -86,6 +88,13 @@ class Builder:
         return self.add(Elementwise(kind, output, left, right))
 
     def concat(self, sources: Sequence[Tensor], axis: int, part: str = "") -> Tensor:
+        """Of any number: more than TFLM takes at once are joined in groups first."""
+        while len(sources) > MOST_JOINED:
+            starts = range(0, len(sources), MOST_JOINED)
+            sources = [
+                self.concat(sources[start : start + MOST_JOINED], axis, "joined")
+                for start in starts
+            ]
         if len(sources) == 1:
             return sources[0]
         shape = list(sources[0].shape)

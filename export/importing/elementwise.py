@@ -133,19 +133,26 @@ def tanh(builder: Builder, source: Value) -> Value:
 
 
 def leaky_relu(builder: Builder, source: Value, negative_slope: float = 0.01) -> Value:
-    return _function(builder, "leaky_relu", source, negative_slope)
+    """A slope that turns values round is written out: relu(x) + slope · (x − relu(x))."""
+    if negative_slope >= 0.0:
+        return _function(builder, "leaky_relu", source, negative_slope)
+    above = relu(builder, source)
+    below = combined(builder, "sub", source, above)
+    if negative_slope == -1.0:
+        return combined(builder, "sub", above, below)
+    return combined(builder, "add", above, combined(builder, "mul", below, negative_slope))
 
 
 def abs_(builder: Builder, source: Value) -> Value:
     """|x| is x above zero and −1 · x below."""
-    return _function(builder, "leaky_relu", source, -1.0)
+    return leaky_relu(builder, source, -1.0)
 
 
 def prelu(builder: Builder, source: Value, weight: Entry) -> Value:
     """One slope for all channels is that of a leaky ReLU."""
     slopes = array_of(fixed(weight)).reshape(-1)
     if len(set(slopes.tolist())) == 1:
-        return _function(builder, "leaky_relu", source, float(slopes[0]))
+        return leaky_relu(builder, source, float(slopes[0]))
     value = builder.solid(source)
     filled = [*(axis for axis in value.filled if axis != 1), 1]
     held = value.axes()

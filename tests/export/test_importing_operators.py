@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -10,9 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from export.calibration import Calibration
 from export.executor import StepExecutor
 from export.importing.imported import import_student
-from export.step_graph import Conv2d, StepGraph, Transpose, TransposeConv2d
+from export.precision import wide_everywhere
+from export.quantization import quantize_graph
+from export.step_graph import Concat, Conv2d, StepGraph, Transpose, TransposeConv2d
+from export.tflite import write_quantized
+from runtime.engines import engine_from_bytes
 
 BINS = 8
 CHANNELS = torch.tensor([0.5, -1.5, 2.0])
@@ -99,6 +105,8 @@ LAYERS: dict[str, Callable[[], Layer]] = {
     "hard sigmoid": lambda: lambda x: functional.hardsigmoid(2 * x),
     "hard swish": lambda: lambda x: functional.hardswish(2 * x),
     "leaky relu": lambda: lambda x: functional.leaky_relu(x, 0.3),
+    "leaky relu, turned": lambda: lambda x: functional.leaky_relu(x, -0.3),
+    "many together": lambda: lambda x: torch.cat([x * k for k in range(1, 24)], dim=1),
     "one prelu": lambda: _varied(),
     "prelu": lambda: _varied(3),
     "prelu of rows": lambda: Steps(lambda x, act: act(x[:, :, 0]), _varied(3)),
@@ -274,6 +282,29 @@ def test_the_graph_computes_what_torch_computes(names: list[str]) -> None:
     assert [name for name, one in zip(names, difference, strict=True) if not one < 2e-5] == []
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(
+    find_spec("tflite_micro") is None, reason="tflite-micro is built for x86-64 Linux only"
+)
+@pytest.mark.parametrize("width", ["int8", "int16"])
+@pytest.mark.parametrize("names", GROUPS, ids=lambda names: names[0])
+def test_tflm_and_litert_agree_on_every_value(names: list[str], width: str) -> None:
+    graph = import_student(_student(names), BINS).graph
+    values = np.random.default_rng(0).normal(size=(40, 1, BINS, 3)).astype(np.float32)
+    seen = StepExecutor(graph).tensors([values])
+    ranges = {name: (float(one.min()), float(one.max())) for name, one in seen.items()}
+    wide = wide_everywhere(graph) if width == "int16" else ()
+    content = write_quantized(quantize_graph(graph, Calibration(ranges, len(values), ""), wide))
+    low, high = (-128, 127) if width == "int8" else (-32767, 32767)
+    stored = np.random.default_rng(1).integers(low, high + 1, values.shape).astype(width)
+    reference, controller = (
+        engine_from_bytes(kind, content) for kind in ("litert-reference", "tflm")
+    )
+    for frame in stored:
+        left, right = (engine.run([frame[None]])[0] for engine in (reference, controller))
+        np.testing.assert_array_equal(left, right)
+
+
 def _graph(name: str) -> StepGraph:
     return import_student(_student([name]), BINS).graph
 
@@ -281,6 +312,11 @@ def _graph(name: str) -> StepGraph:
 def _kinds(name: str) -> list[str]:
     """Operators in front of the student's own mixing of all values."""
     return [type(operator).__name__ for operator in _graph(name).operators]
+
+
+def test_more_tensors_than_tflm_joins_are_joined_in_groups() -> None:
+    joined = [one for one in _graph("many together").operators if isinstance(one, Concat)]
+    assert [len(one.inputs) for one in joined] == [10, 10, 3, 3]
 
 
 @pytest.mark.parametrize("name", ["norm behind a convolution", "norm behind a transposed one"])
