@@ -4,11 +4,10 @@
         [--cores cortex-m4 …] [--model FILE.tflite …] [--frames 100] [--compiler gcc]
         [--optimisation=-O3] [--operators cortex-m4 …] [--json FILE]
 
-Run from the project's root. Networks of the presets are untrained, which
-changes no count by much. Prints Markdown: one row per model, format and
-core; what an interpreter with Arm's kernels needs for a comparable network; and, for the cores
-named by --operators, the kinds of operators, with a mark where one needs more than 6 instructions
-per MAC.
+Run from the project's root. Networks of the presets are untrained, which changes no count by much.
+Prints Markdown: one row per model, format and core; what an earlier study counted for another
+network; and, for the cores named by --operators, the kinds of operators, with a mark where one
+needs more than 6 instructions per MAC.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ COLUMNS = (
 )
 WITHOUT_FLOATS = ("cortex-m0", "cortex-m3", "rv32imac")  # 90 to 190 instructions per MAC: no use
 TOO_MANY = 6.0  # instructions per MAC
-# Not measured here: an earlier study in QEMU of another network (int8, 97,000 MACs, convolutions and
-# a GRU), TFLM with CMSIS-NN kernels at -O2 and a prototype of generated C at -O3.
+# Not measured here: an earlier study in QEMU of another network (int8, 97,000 MACs, convolutions
+# and a GRU), TFLM with CMSIS-NN kernels at -O2 and a prototype of generated C at -O3.
 KNOWN_MACS = 97_000
 KNOWN = {
     "cortex-m0": (None, 969_000),
