@@ -72,6 +72,13 @@ _TOOLS = (
         "gcc-arm-none-eabi libnewlib-arm-none-eabi",
     ),
     _Tool("qemu-system-arm", "runs Cortex-M firmware without a board", "qemu-system-arm"),
+    _Tool("clang", "compiles generated C a second time, to be sure", "clang"),
+    _Tool(
+        "riscv64-unknown-elf-gcc",
+        "compiles generated C for RISC-V",
+        "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf",
+    ),
+    _Tool("qemu-system-riscv32", "runs RISC-V firmware without a board", "qemu-system-misc"),
     _Tool("flite", "speaks the demo corpus anew", "flite"),
     _Tool("espeak-ng", "speaks the demo corpus anew", "espeak-ng"),
 )
