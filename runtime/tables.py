@@ -143,7 +143,7 @@ def verdict_table(sections: Iterable[Section], title: str) -> Table:
     """Gate, measured, limit and verdict, one part per subject. What explains a verdict stands
     below the measure of a gate that did not pass; passed gates keep their details for JSON."""
     table = Table(title=escape(title))
-    table.add_column("gate", overflow="fold", min_width=20)
+    table.add_column("gate", overflow="fold", width=20)  # of the longest name in one word
     table.add_column("measured", overflow="fold")
     table.add_column("limit", overflow="fold")
     table.add_column("verdict", no_wrap=True)

@@ -17,6 +17,7 @@ from runtime.stft import StftContract
 from tests.runtime.fakes import Outcome, invoke
 from tests.runtime.tiny_models import write_artefact
 
+LONG = "one that is longer than any column of a table of eighty characters may well be"
 Verdict = Literal["pass", "fail", "unavailable"]
 
 
@@ -27,7 +28,7 @@ def verified(
     *options: str,
 ) -> Outcome:
     gates = [
-        GateResult(name=f"gate-{index}", measured="1 [x]", limit="2", verdict=verdict)
+        GateResult(name=f"gate-{index}", measured="1 [x]", limit=LONG, verdict=verdict)
         for index, verdict in enumerate(verdicts)
     ]
     monkeypatch.setattr(pack, "is_pack", lambda _: True)
@@ -56,6 +57,7 @@ def test_a_gate_that_could_not_run_is_no_pass(
 ) -> None:
     outcome = verified(monkeypatch, capfd, verdicts)
     assert outcome.status == 3
+    assert all(len(line) <= 80 for line in outcome.out.splitlines())
     assert "could be checked" in outcome.err
 
 
