@@ -123,6 +123,6 @@ def test_ctrl_c_leaves_earlier_artefacts_alone(
     def interrupted(*arguments: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("export.pipeline.float_quality", interrupted)
+    monkeypatch.setattr("export.judging.float_quality", interrupted)
     assert invoke(run_folder).status == 130
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
