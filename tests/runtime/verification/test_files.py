@@ -187,7 +187,7 @@ def quantized_states(model: Any, before: float, after: float) -> None:
     [
         (0.03, 0.03, "", ""),
         (0.03, 0.06, "state-symmetry", "memory changes its scale"),
-        (1e-12, 1e-12, "scale-floor", "before"),
+        (1e-12, 1e-12, "scale-floor", "1.0e-12"),
     ],
 )
 def test_onnx_scales(tmp_path: Path, before: float, after: float, gate: str, words: str) -> None:
