@@ -1,10 +1,14 @@
 """What the ways of quantizing cost in quality, on held-out mixtures.
 
-    python -m tests.benchmarks.quantizing RUN… --data ../shared/data [--fine-tune 300]
+    python -m tests.benchmarks.quantizing RUN… --data ../shared/data [--fine-tune 200]
+        [--unbalance 4]
 
 Run from the project's root. Prints Markdown: for each run and way, what the int8 file loses against
 the float graph (negative: it gains), the SNR between the two, mean and least, and the seconds that
 quantizing took. All files are run in LiteRT's reference kernels through the streaming path.
+
+--unbalance makes channels of very different size first, and weights that undo it: the same network
+in float. Factors are log-normal with half that many nepers.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import torch
 from distill.checkpoint import load_checkpoint
 from distill.corpus import open_corpus
 from export.calibration import stack_features
+from export.equalisation import equalise
 from export.fine_tuning import fine_tune
 from export.lowering import lower
 from export.material import gather
@@ -26,6 +31,7 @@ from export.preparation import Quantizing, prepare
 from export.quality import snr_db
 from export.quality_budget import DEFAULT_BUDGET
 from export.quantization import QuantizedGraph, quantize_graph
+from export.step_graph import StepGraph
 from export.trial import Reference, denoise_as_device, float_reference
 from runtime.metrics import mean_scores, score_many
 
@@ -46,6 +52,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--data", required=True)
     parser.add_argument("--fine-tune", type=int, default=0)
+    parser.add_argument("--unbalance", type=float, default=0.0)
     options = parser.parse_args()
     torch.set_num_threads(1)
     material = gather(open_corpus(options.data))
@@ -53,6 +60,8 @@ def main() -> None:
     for run in options.runs:
         checkpoint = load_checkpoint(run)
         graph, contract = lower(checkpoint.network), checkpoint.record.contract
+        if options.unbalance:
+            graph = _unbalanced(graph, options.unbalance)
         reference = float_reference(graph, contract, material.held_out, DEFAULT_BUDGET)
         for name, settings in WAYS.items():
             started = time.perf_counter()
@@ -73,6 +82,17 @@ def main() -> None:
             quantized = quantize_graph(tuned.graph, plain.calibration)
             name = f"minmax, fine-tuned {options.fine_tune} steps"
             _print(str(run), name, quantized, reference, time.perf_counter() - started)
+
+
+def _unbalanced(graph: StepGraph, spread: float) -> StepGraph:
+    """Equalisation told that channels have sizes which they have not."""
+    rng = np.random.default_rng(0)
+    tensors = (*graph.inputs, *(operator.output for operator in graph.operators))
+    reach = {
+        tensor.name: np.exp(rng.normal(0.0, spread, tensor.shape[3])).astype(np.float32)
+        for tensor in tensors
+    }
+    return equalise(graph, reach).graph
 
 
 def _print(
