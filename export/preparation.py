@@ -87,10 +87,12 @@ def prepare(
     stacked = stack_features(contract, material.calibration)
     if chosen.fine_tune and not all(trial.inside for trial in trials):
         tuned = _fine_tuned(ready, calibration, stacked, contract, widths, chosen.fine_tune, report)
-        notes |= _noted(tuned)
-        if tuned.helped:
-            ready = tuned.graph
-            trials += [_tried(ready, calibration, width, reference, ", tuned") for width in widths]
+        again = [_tried(tuned.graph, calibration, one, reference, ", tuned") for one in widths]
+        # What helps on the signals it was trained on may not help on others.
+        better = tuned.helped and min(again, key=_snr).snr_db > min(trials, key=_snr).snr_db
+        notes |= _noted(tuned, better)
+        ready = tuned.graph if better else ready
+        trials = [*trials, *again] if better else [*again, *trials]
     mix = None
     quantized = _all(ready, calibration, widths)
     if chosen.budget is not None:
@@ -188,9 +190,13 @@ def _fine_tuned(
     )
 
 
-def _noted(tuned: FineTuned) -> Notes:
+def _snr(trial: Trial) -> float:
+    return trial.snr_db
+
+
+def _noted(tuned: FineTuned, used: bool) -> Notes:
     return {
-        "fine_tuning": f"{tuned.steps} steps, " + ("used" if tuned.helped else "not used"),
+        "fine_tuning": f"{tuned.steps} steps, " + ("used" if used else "not used"),
         "fine_tuning_loss_before": tuned.loss_before,
         "fine_tuning_loss_after": tuned.loss_after,
     }

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from export.fine_tuning import FineTuned
 from export.gates.stored_weights import stored_weights
 from export.lowering import lower
 from export.material import Material
@@ -110,7 +112,8 @@ def never_inside(monkeypatch: pytest.MonkeyPatch) -> None:
         layers: Sequence[str] = (),
         cost: float = 0.0,
     ) -> Trial:
-        return Trial(what, tuple(layers), cost, {}, {"si_sdr": 1.0}, 20.0, False)
+        snr_db = 21.0 if "tuned" in what else 20.0
+        return Trial(what, tuple(layers), cost, {}, {"si_sdr": 1.0}, snr_db, False)
 
     monkeypatch.setattr("export.preparation.try_out", judge)
     monkeypatch.setattr("export.mixed_precision.try_out", judge)
@@ -123,7 +126,7 @@ def test_weights_are_tuned_before_the_budget_is_given_up(
     settings = Quantizing(budget=BUDGET, fine_tune=2)
     with pytest.raises(OutsideBudget, match=r"si_sdr \+1\.000") as caught:
         prepare(student, contract, material, ["int16x8"], settings)
-    assert caught.value.trials[0].what == "int16x8"
+    assert {trial.what for trial in caught.value.trials} == {"int16x8", "int16x8, tuned"}
     assert not any(trial.inside for trial in caught.value.trials)
 
 
@@ -137,7 +140,37 @@ def test_tuning_without_a_budget_goes_by_the_usual_one(
     used = found.notes["fine_tuning"] == "2 steps, used"
     assert used == (found.graph is not student)
     assert used or found.notes["fine_tuning"] == "2 steps, not used"
-    assert [trial.what for trial in found.trials] == ["int8"] + ["int8, tuned"] * used
+    order = ["int8", "int8, tuned"] if used else ["int8, tuned", "int8"]
+    assert [trial.what for trial in found.trials] == order
+
+
+def test_tuning_that_leads_away_from_float_is_not_used(
+    student: StepGraph,
+    contract: StftContract,
+    material: Material,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The loss on the signals held back falls, and yet other signals come out worse."""
+
+    def judge(
+        quantized: QuantizedGraph,
+        reference: Reference,
+        what: str,
+        layers: Sequence[str] = (),
+        cost: float = 0.0,
+    ) -> Trial:
+        snr_db = 19.0 if "tuned" in what else 20.0
+        return Trial(what, tuple(layers), cost, {}, {"si_sdr": 1.0}, snr_db, False)
+
+    def tune(graph: StepGraph, *rest: object, **more: object) -> FineTuned:
+        return FineTuned(replace(graph), 2, 1.0, 0.5)
+
+    monkeypatch.setattr("export.preparation.try_out", judge)
+    monkeypatch.setattr("export.preparation.fine_tune", tune)
+    found = prepare(student, contract, material, ["int8"], Quantizing(fine_tune=2))
+    assert found.graph is student
+    assert found.notes["fine_tuning"] == "2 steps, not used"
+    assert found.trials[-1].what == "int8"
 
 
 def test_a_metric_that_is_not_installed_is_no_pass(
