@@ -18,6 +18,7 @@ from runtime.profile import Unavailable, judge_fit
 from runtime.stft import StftContract
 from targets.errors import InputError
 from targets.fit import FitLine, FitReport, Verdict, fit_verdict, modelled_step_us
+from targets.needs import Needs
 from targets.schema import Target
 
 DEFAULT_FORMAT: Format = "tflite-int8"
@@ -221,18 +222,16 @@ def _fit_of_counted(
 ) -> TargetBudget:
     """The fit of a network that cannot be exported (yet): bounds, and what is missing."""
     contract = subject.contract
-    report = fit_verdict(
-        target,
-        artefact_format=DEFAULT_FORMAT,
-        model_bytes=parameters,
-        macs_per_step=macs or 0,
+    needs = Needs(
+        format=DEFAULT_FORMAT,
         parameters=parameters,
-        arena_bytes=None,
-        operators=(),
+        macs_per_step=macs or 0,
         hop_samples=contract.hop,
         sample_rate=contract.sample_rate,
         algorithmic_delay=contract.algorithmic_delay + look_ahead_samples(subject),
+        constant_bytes=parameters,
     )
+    report = fit_verdict(target, needs)
     verdict: Verdict = "does not fit" if isinstance(subject.network, UNet) else "unknown"
     lines = [FitLine(budget="export", verdict=verdict, note=reason)]
     for line in report.lines:

@@ -18,7 +18,7 @@ from export.lowering import lower
 from export.subjects import Subject
 from runtime.contract import CONTRACTS, StftContract
 from runtime.figures import ARENA_FIGURE
-from targets.fit import Verdict, arena_with_margin, most_macs
+from targets.fit import Verdict, arena_with_margin, most_macs, ram_offer, weight_offer
 from targets.schema import Target
 
 MULTIPLE = 4  # of channels and latents: what int8 kernels take at once
@@ -60,7 +60,7 @@ def cheapest_change(subject: Subject, target: Target) -> Change | None:
     if not isinstance(network, UNet):
         return None
     changed = _streaming(subject)
-    limit = target.figures.algorithmic_latency_ms
+    limit = target.budget.algorithmic_latency_ms
     if limit is not None:
         found = _in_time(changed, limit)
         if found is None:
@@ -139,15 +139,15 @@ def _limits(subject: Subject, target: Target, current: NetworkBudget) -> _Limits
     and of the arena."""
     graph = lower(UNet(_config(subject)).eval())
     figures = {figure.name: figure.value for figure in current.figures}
-    offers = target.figures
+    flash, ram = weight_offer(target), ram_offer(target)
     weights = peak = None
-    if offers.flash_bytes is not None:
+    if flash is not None:
         structure = figures["model file, int8"] - weight_bytes(graph, 1)
-        weights = offers.flash_bytes - structure
-    if offers.ram_bytes is not None and ARENA_FIGURE in figures:
+        weights = flash - structure
+    if ram is not None and ARENA_FIGURE in figures:
         arena = int(figures[ARENA_FIGURE])
         rest = arena_with_margin(arena) - activation_peak(graph, 1)
-        peak = offers.ram_bytes - rest
+        peak = ram - rest
     hop_us = 1e3 * subject.contract.milliseconds(subject.contract.hop)
     return _Limits(most_macs(target, hop_us), weights, peak)
 

@@ -20,7 +20,11 @@ class Provenance(StrEnum):
 
 
 class Figure(BaseModel):
-    """One value with unit, provenance class, the tool that gave it and its conditions."""
+    """One value with unit, provenance class, the tool that gave it and its conditions.
+
+    ``low`` and ``high`` are the range of a modelled figure, whose ``value`` is then no more than
+    its middle; or the least and greatest of what was measured or simulated.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,3 +34,5 @@ class Figure(BaseModel):
     provenance: Provenance
     tool: str
     conditions: str = ""
+    low: float | None = None
+    high: float | None = None

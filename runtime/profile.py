@@ -21,6 +21,7 @@ from runtime.engines import ENGINES, engine_name, missing
 from runtime.figures import ARENA_FIGURE, Figure, Provenance
 from runtime.modelfile.check import checked_bytes
 from targets.fit import FitReport, arena_with_margin, fit_verdict
+from targets.needs import Needs
 from targets.schema import Target
 
 ARENA_NOTE = (
@@ -266,19 +267,23 @@ def arena_figures(artefact: Artefact) -> tuple[list[Figure], list[Unavailable]]:
 
 def judge_fit(sidecar: Sidecar, target: Target, arena: Figure | None) -> FitReport:
     """The fit verdict of an artefact; ``arena`` is its measured arena, None when unknown."""
+    return fit_verdict(target, needs_of(sidecar, arena))
+
+
+def needs_of(sidecar: Sidecar, arena: Figure | None = None) -> Needs:
+    """What an artefact asks of a device, as far as its sidecar and its arena tell."""
     contract = sidecar.contract
-    return fit_verdict(
-        target,
-        artefact_format=sidecar.target,
-        model_bytes=sidecar.memory.get("constants", sidecar.model.bytes),
-        static_ram_bytes=sidecar.memory.get("ram"),
-        macs_per_step=sidecar.network.macs_per_step,
+    return Needs(
+        format=sidecar.target,
+        operators=tuple(sidecar.operators),
         parameters=sidecar.network.parameters,
-        arena_bytes=None if arena is None else int(arena.value),
-        operators=sidecar.operators,
+        macs_per_step=sidecar.network.macs_per_step,
         hop_samples=contract.hop,
         sample_rate=contract.sample_rate,
         algorithmic_delay=contract.algorithmic_delay,
+        constant_bytes=sidecar.memory.get("constants", sidecar.model.bytes),
+        static_ram_bytes=sidecar.memory.get("ram"),
+        arena_bytes=None if arena is None else int(arena.value),
     )
 
 

@@ -100,17 +100,15 @@ def _sources(target: Target, figure: str) -> str:
 
 
 def _figures(target: Target) -> dict[str, str]:
-    """Text of every figure by name; empty where it is unknown."""
-    figures = target.figures
+    """Text of the main figures by name; empty where it is unknown."""
+    from targets.fit import ram_offer, weight_offer
+
+    clock, latency = target.clock_mhz, target.budget.algorithmic_latency_ms
     return {
-        "flash_bytes": _bytes(figures.flash_bytes),
-        "ram_bytes": _bytes(figures.ram_bytes),
-        "clock_mhz": "" if figures.clock_mhz is None else f"{figures.clock_mhz:g} MHz",
-        "algorithmic_latency_ms": (
-            ""
-            if figures.algorithmic_latency_ms is None
-            else f"{figures.algorithmic_latency_ms:g} ms"
-        ),
+        "flash": _bytes(weight_offer(target)),
+        "RAM": _bytes(ram_offer(target)),
+        "clock_mhz": "" if clock is None else f"{clock:g} MHz",
+        "algorithmic_latency_ms": "" if latency is None else f"{latency:g} ms",
     }
 
 

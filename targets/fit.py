@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from targets.catalog import BUILTIN, Origin, load_target, origin_of
+from targets.needs import Needs
 from targets.schema import Target
 
 Verdict = Literal["fits", "does not fit", "unknown"]
@@ -76,40 +77,28 @@ def arena_with_margin(arena_bytes: int) -> int:
     return -(-(arena_bytes + int(margin)) // 16) * 16
 
 
-def fit_verdict(
-    target: Target,
-    *,
-    artefact_format: str,
-    model_bytes: int,
-    macs_per_step: int,
-    parameters: int,
-    arena_bytes: int | None,
-    operators: Collection[str],
-    hop_samples: int,
-    sample_rate: int,
-    algorithmic_delay: int,
-    step_latency_us: float | None = None,
-    static_ram_bytes: int | None = None,
-) -> FitReport:
-    """Compare an artefact with every budget of ``target``.
-
-    ``arena_bytes`` is the measured TFLM arena without margin, None when it was not measured;
-    ``static_ram_bytes`` what generated C takes instead of an arena, and then ``model_bytes`` are
-    its constants;
-    ``operators`` the operator names of the file; ``hop_samples`` and ``algorithmic_delay`` are
-    in samples; ``step_latency_us`` is the 99th percentile of one step measured on this very
-    device, None when there is no such measurement.
-    """
-    lines = [_format_line(target, artefact_format), _operator_line(artefact_format, operators)]
+def fit_verdict(target: Target, needs: Needs) -> FitReport:
+    """Compare what an artefact needs with every budget of ``target``."""
+    lines = [_format_line(target, needs.format), _operator_line(needs.format, needs.operators)]
     if target.kind == "device":
-        hop_us = 1e6 * hop_samples / sample_rate
+        delay_ms = 1e3 * needs.algorithmic_delay / needs.sample_rate
         lines += [
-            _flash_line(target, model_bytes, parameters),
-            _ram_line(target, arena_bytes, static_ram_bytes),
-            _latency_line(target, 1e3 * algorithmic_delay / sample_rate),
-            _real_time_line(target, artefact_format, macs_per_step, hop_us, step_latency_us),
+            _flash_line(target, needs.constant_bytes, needs.parameters),
+            _ram_line(target, needs.arena_bytes, needs.static_ram_bytes),
+            _latency_line(target, delay_ms),
+            _real_time_line(target, needs.format, needs.macs_per_step, needs.hop_us, needs.p99_us),
         ]
     return FitReport(target=target.name, origin=origin_of(target), lines=tuple(lines))
+
+
+def weight_offer(target: Target) -> int | None:
+    """Bytes for constants: the product's budget where it states one, else the memory."""
+    return target.budget.weight_bytes or target.weight_bytes
+
+
+def ram_offer(target: Target) -> int | None:
+    """Bytes for data: the product's budget where it states one, else the memory."""
+    return target.budget.ram_bytes or target.ram_bytes
 
 
 def _format_line(target: Target, artefact_format: str) -> FitLine:
@@ -139,24 +128,24 @@ def _operator_line(artefact_format: str, operators: Collection[str]) -> FitLine:
 
 def _flash_line(target: Target, model_bytes: int, parameters: int) -> FitLine:
     note = f"the model alone ({parameters:,} parameters), without the code of the runtime"
-    return _bytes_line("flash", model_bytes, target.figures.flash_bytes, "exact", note)
+    return _bytes_line("flash", model_bytes, weight_offer(target), "exact", note)
 
 
 def _ram_line(target: Target, arena_bytes: int | None, static_bytes: int | None) -> FitLine:
     if static_bytes is not None:
         note = "states and arena of the generated C, without stack"
-        return _bytes_line("RAM", static_bytes, target.figures.ram_bytes, "exact", note)
+        return _bytes_line("RAM", static_bytes, ram_offer(target), "exact", note)
     if arena_bytes is None:
         return FitLine(
             budget="RAM",
             verdict="unknown",
-            offers=target.figures.ram_bytes,
+            offers=ram_offer(target),
             unit="bytes",
             note="the arena was not measured: tflite_micro is missing or does not run this format",
         )
     note = "arena with margin, measured on a 64-bit host, without kernel scratch and stack"
     needs = arena_with_margin(arena_bytes)
-    return _bytes_line("RAM", needs, target.figures.ram_bytes, "measured-host", note)
+    return _bytes_line("RAM", needs, ram_offer(target), "measured-host", note)
 
 
 def _bytes_line(budget: str, needs: int, offers: int | None, basis: Basis, note: str) -> FitLine:
@@ -177,7 +166,7 @@ def _bytes_line(budget: str, needs: int, offers: int | None, basis: Basis, note:
 
 
 def _latency_line(target: Target, delay_ms: float) -> FitLine:
-    limit = target.figures.algorithmic_latency_ms
+    limit = target.budget.algorithmic_latency_ms
     if limit is None:
         verdict: Verdict = "unknown"
     else:
@@ -237,7 +226,7 @@ def modelled_step_us(
     target: Target, artefact_format: str, macs_per_step: int
 ) -> tuple[float, float] | str:
     """Least and greatest time of one step in µs, or the reason why it cannot be modelled."""
-    clock = target.figures.clock_mhz
+    clock = target.clock_mhz
     if target.core not in MODELLED_CORES:
         core = target.core or "a core the profile does not name"
         return f"no calibrated cycle model for {core}: measure on the device"

@@ -1,0 +1,37 @@
+"""What an artefact asks of the device that runs it."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Needs(BaseModel):
+    """One artefact's needs. None stands for what was neither counted nor measured.
+
+    Of generated C, ``constant_bytes`` and ``static_ram_bytes`` are exact, ``code_bytes``,
+    ``stack_bytes`` and ``instructions`` come from its simulation on the device's core. Of other
+    formats ``constant_bytes`` is the model file and ``arena_bytes`` TFLM's arena without margin.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: str
+    operators: tuple[str, ...] = ()  # kinds, each once
+    parameters: int = Field(ge=0)
+    macs_per_step: int = Field(ge=0)
+    hop_samples: int = Field(gt=0)
+    sample_rate: int = Field(gt=0)  # Hz
+    algorithmic_delay: int = Field(ge=0)  # samples: window and look-ahead, a hop included
+    constant_bytes: int = Field(ge=0)
+    code_bytes: int | None = None
+    static_ram_bytes: int | None = None
+    arena_bytes: int | None = None
+    stack_bytes: int | None = None
+    io_bytes: int = 0  # features, mask and, of C, what the caller holds beside the model's own RAM
+    instructions: int | None = None  # of one step, the greatest of all frames
+    p99_us: float | None = None  # of one step, measured on this very device
+
+    @property
+    def hop_us(self) -> float:
+        """A hop in microseconds."""
+        return 1e6 * self.hop_samples / self.sample_rate
