@@ -12,15 +12,19 @@ from targets.errors import InputError
 from targets.schema import Target
 
 OWN = """
-schema = "sordino-target/1"
+schema = "sordino-target/2"
 name = "my-board"
 kind = "device"
+class = "microcontroller"
 title = "My board"
 formats = ["tflite-int8"]
-[figures]
-ram_bytes = 65536
+[[memory]]
+name = "sram"
+kind = "sram"
+bytes = 65536
+holds = ["data"]
 [[sources]]
-supports = ["ram_bytes"]
+supports = ["memory.sram"]
 title = "its datasheet"
 """
 
@@ -59,7 +63,7 @@ def test_unknown_name_gets_a_suggestion() -> None:
 
 def test_own_file_is_custom(tmp_path: Path) -> None:
     target = load_target(_file(tmp_path, OWN))
-    assert target.figures.ram_bytes == 65536
+    assert target.ram_bytes == 65536
     assert origin_of(target) == "custom"
 
 
@@ -76,20 +80,19 @@ def test_a_file_cannot_take_a_builtin_name(tmp_path: Path) -> None:
 
 def test_a_changed_copy_of_a_builtin_is_custom() -> None:
     original = load_target("cortex-m4")
-    figures = original.figures.model_copy(update={"ram_bytes": 1 << 30})
-    assert origin_of(original.model_copy(update={"figures": figures})) == "custom"
+    assert origin_of(original.model_copy(update={"clock_mhz": 1000.0})) == "custom"
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ('supports = ["ram_bytes"]', 'supports = ["flash_bytes"]'),  # figure without source
-        ("ram_bytes = 65536", "ram_bytes = -1"),
-        ("ram_bytes = 65536", "ram_size = 65536"),
-        ("sordino-target/1", "sordino-target/2"),
+        ('supports = ["memory.sram"]', 'supports = ["memory.flash"]'),  # figure without source
+        ("bytes = 65536", "bytes = -1"),
+        ("bytes = 65536", "size = 65536"),
+        ("sordino-target/2", "sordino-target/3"),
         ('name = "my-board"', 'name = "../my-board"'),
         ("my-board", "my board"),
-        ("[figures]", "[figures"),
+        ("[[memory]]", "[[memory"),
         ('kind = "device"', 'kind = "format"'),
     ],
 )
