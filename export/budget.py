@@ -14,7 +14,8 @@ from export.formats import FORMATS, Format
 from export.rehearsal import Rehearsal, rehearse
 from export.subjects import Role, Subject
 from runtime.figures import Figure, Provenance
-from runtime.profile import Unavailable, judge_fit
+from runtime.profile import judge_fit
+from runtime.profiling.records import Unavailable
 from runtime.stft import StftContract
 from targets.errors import InputError
 from targets.fit import FitLine, FitReport, Verdict, fit_verdict, modelled_step_us

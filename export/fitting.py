@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from export.formats import Format
 from runtime.artefact import Artefact
-from runtime.profile import arena_figures, judge_fit
+from runtime.profile import judge_fit
+from runtime.profiling.arena import arena_figures
 from targets.errors import GateFailed, GateUnavailable
 from targets.fit import FitLine, FitReport
 from targets.schema import Target

@@ -34,7 +34,9 @@ from runtime.pack_format import (
     arena_constant,
     canonical_json,
 )
-from runtime.profile import arena_figures, exact_figures, judge_fit
+from runtime.profile import judge_fit
+from runtime.profiling.arena import arena_figures
+from runtime.profiling.exact import exact_figures
 from targets.catalog import list_targets
 from targets.errors import InputError
 from targets.fit import FitReport

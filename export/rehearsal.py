@@ -24,7 +24,8 @@ from export.students import Student, own_student
 from export.trained import Trained
 from runtime.artefact import Artefact, Sidecar, sidecar_path, write_atomically
 from runtime.figures import Figure
-from runtime.profile import Unavailable, arena_figures
+from runtime.profiling.arena import arena_figures
+from runtime.profiling.records import Unavailable
 from runtime.stft import StftContract
 
 _NOTHING = Material([], [], "made-up ranges", synthetic=True, fingerprint="0" * 64, licences={})

@@ -104,6 +104,11 @@ def engine_version(name: str) -> str:
     return _tool_version(compiler) if compiler else ""
 
 
+def tool_of(engine: str) -> str:
+    """The package behind an engine and its version, as figures name their tool."""
+    return f"{ENGINES[engine].distribution or 'C compiler'} {engine_version(engine)}"
+
+
 def _engine(name: str) -> Finding:
     info = ENGINES[name]
     version = engine_version(name)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,33 +10,24 @@ from runtime.artefact import Artefact, Sidecar
 from runtime.benchmark import (
     BenchmarkUnavailable,
     Latency,
-    measure_arena,
     measure_latency,
     measure_memory,
 )
-from runtime.doctor import engine_version
-from runtime.engines import ENGINES, engine_name, missing
+from runtime.doctor import engine_version, tool_of
+from runtime.engines import engine_name, missing
 from runtime.figures import ARENA_FIGURE, Figure, Provenance
 from runtime.modelfile.check import checked_bytes
-from targets.fit import FitReport, arena_with_margin, fit_verdict
+from runtime.profiling.arena import arena_figures
+from runtime.profiling.exact import exact_figures
+from runtime.profiling.machine import processor
+from runtime.profiling.records import Unavailable
+from targets.fit import FitReport, fit_verdict
 from targets.needs import Needs
 from targets.schema import Target
-
-ARENA_NOTE = (
-    "TFLM arena, estimated ±10 %, kernel scratch excluded; interpreter of a 64-bit host, "
-    "a device differs"
-)
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Unavailable(_Record):
-    """A figure that could not be had here, and why."""
-
-    name: str
-    reason: str
 
 
 class Profile(_Record):
@@ -96,56 +85,6 @@ def profile_artefact(
 
 
 _Result = tuple[list[Figure], list[Unavailable]]
-
-
-def exact_figures(sidecar: Sidecar) -> list[Figure]:
-    """Figures that follow from the file and its sidecar."""
-    contract, network = sidecar.contract, sidecar.network
-    steps_per_second = contract.steps_per_second
-    exporter = f"sidecar, sordino {sidecar.tools.get('sordino', 'of unknown version')}"
-
-    def exact(name: str, value: float, unit: str, tool: str, conditions: str = "") -> Figure:
-        return Figure(
-            name=name,
-            value=value,
-            unit=unit,
-            provenance=Provenance.EXACT,
-            tool=tool,
-            conditions=conditions,
-        )
-
-    return [
-        *_sizes(sidecar, exact),
-        exact("parameters", network.parameters, "", exporter),
-        exact("work per step", network.macs_per_step, "MAC", exporter, "one hop, one channel"),
-        exact(
-            "work per second",
-            network.macs_per_step * steps_per_second,
-            "MAC/s",
-            exporter,
-            f"{steps_per_second:g} steps/s",
-        ),
-        exact("hop", contract.milliseconds(contract.hop), "ms", "contract"),
-        exact(
-            "algorithmic delay",
-            contract.milliseconds(contract.algorithmic_delay),
-            "ms",
-            "contract",
-            "the synthesis window, no look-ahead",
-        ),
-    ]
-
-
-def _sizes(sidecar: Sidecar, exact: Callable[..., Figure]) -> list[Figure]:
-    """The file a device stores, or what C takes once compiled."""
-    if not sidecar.memory:
-        return [exact("model size", sidecar.model.bytes, "bytes", "file size")]
-    return [
-        exact(
-            "constants", sidecar.memory["constants"], "bytes", "generator", "flash, without code"
-        ),
-        exact("static RAM", sidecar.memory["ram"], "bytes", "generator", "states and arena"),
-    ]
 
 
 def _latencies(artefact: Artefact, names: Sequence[str], seconds: float) -> _Result:
@@ -230,41 +169,6 @@ def _memory(artefact: Artefact, names: Sequence[str]) -> _Result:
     return figures, unavailable
 
 
-def arena_figures(artefact: Artefact) -> tuple[list[Figure], list[Unavailable]]:
-    """TFLM's arena as measured and as recommended, or why it is not known here."""
-    name = ARENA_FIGURE
-    info = ENGINES["tflm"]
-    if artefact.sidecar.memory:
-        return [], []  # C plans its memory itself: its figures are exact
-    if artefact.path.suffix.lower() != info.suffix:
-        return [], [Unavailable(name=name, reason=f"TFLM runs {info.suffix} models only.")]
-    if not engine_version("tflm"):
-        error = missing("tflm")
-        return [], [Unavailable(name=name, reason=f"{error.message} {error.hint}")]
-    try:
-        arena = measure_arena(artefact)
-    except BenchmarkUnavailable as reason:
-        return [], [Unavailable(name=name, reason=reason.message)]
-    tool = f"{tool_of('tflm')}, recording allocator"
-    measured = Figure(
-        name=name,
-        value=arena.total_bytes,
-        unit="bytes",
-        provenance=Provenance.MEASURED_HOST,
-        tool=tool,
-        conditions=ARENA_NOTE,
-    )
-    recommended = Figure(
-        name="TFLM arena to reserve",
-        value=arena_with_margin(arena.total_bytes),
-        unit="bytes",
-        provenance=Provenance.MODELLED,
-        tool=tool,
-        conditions="the arena above plus max(2 KiB, 5 %), a multiple of 16",
-    )
-    return [measured, recommended], []
-
-
 def judge_fit(sidecar: Sidecar, target: Target, arena: Figure | None) -> FitReport:
     """The fit verdict of an artefact; ``arena`` is its measured arena, None when unknown."""
     return fit_verdict(target, needs_of(sidecar, arena))
@@ -285,18 +189,3 @@ def needs_of(sidecar: Sidecar, arena: Figure | None = None) -> Needs:
         static_ram_bytes=sidecar.memory.get("ram"),
         arena_bytes=None if arena is None else int(arena.value),
     )
-
-
-def tool_of(engine: str) -> str:
-    """The package behind an engine and its version."""
-    return f"{ENGINES[engine].distribution or 'C compiler'} {engine_version(engine)}"
-
-
-def processor() -> str:
-    """The processor's name, as the system gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

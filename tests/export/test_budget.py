@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-import runtime.profile
+import runtime.profiling.arena
 from distill.recipe import parse_recipe
 from distill.unet import UNet, UNetConfig
 from export.budget import NetworkBudget, budget
@@ -32,7 +32,7 @@ from runtime.benchmark import Arena, measure_arena
 from runtime.stft import CONTRACTS, StftContract
 from targets.command import run
 from targets.errors import InputError
-from targets.schema import Figures, Source, Target
+from targets.schema import Budget, Memory, Source, Target
 
 SMALL = UNetConfig(bins=64, widths=(6, 8, 10), hidden=12)
 CONTRACT = StftContract(bins=64)
@@ -43,23 +43,31 @@ def subject_of(config: UNetConfig = SMALL, contract: StftContract = CONTRACT) ->
     return Subject("student", "test", UNet(config), contract, example, decides=True)
 
 
-def device(**figures: float) -> Target:
+def device(
+    *,
+    clock_mhz: float = 1000.0,
+    flash_bytes: int = 10_000_000,
+    ram_bytes: int = 10_000_000,
+    algorithmic_latency_ms: float = 100.0,
+) -> Target:
     """A Cortex-M4 whose every figure is generous unless given."""
-    generous: dict[str, float] = {
-        "clock_mhz": 1000.0,
-        "flash_bytes": 10_000_000,
-        "ram_bytes": 10_000_000,
-        "algorithmic_latency_ms": 100.0,
-    }
-    stated = generous | figures
-    return Target(
-        name="board",
-        kind="device",
-        title="A board",
-        formats=("tflite-int8",),
-        core="cortex-m4",
-        figures=Figures.model_validate(stated),
-        sources=(Source(supports=("core", *stated), title="made up"),),
+    stated = ("core", "clock_mhz", "memory.flash", "memory.sram", "budget.algorithmic_latency_ms")
+    return Target.model_validate(
+        {
+            "name": "board",
+            "kind": "device",
+            "class": "board",
+            "title": "A board",
+            "formats": ("tflite-int8",),
+            "core": "cortex-m4",
+            "clock_mhz": clock_mhz,
+            "memory": (
+                Memory(name="flash", kind="flash", bytes=flash_bytes, holds=("code", "weights")),
+                Memory(name="sram", kind="sram", bytes=ram_bytes, holds=("data",)),
+            ),
+            "budget": Budget(algorithmic_latency_ms=algorithmic_latency_ms),
+            "sources": (Source(supports=stated, title="made up"),),
+        }
     )
 
 
@@ -67,7 +75,7 @@ def device(**figures: float) -> Target:
 def no_arena(monkeypatch: pytest.MonkeyPatch) -> None:
     """A made-up arena: starting a process for the real one takes a second each time."""
     arena = Arena(total_bytes=20_000, head_bytes=5_000, tail_bytes=15_000)
-    monkeypatch.setattr(runtime.profile, "measure_arena", lambda artefact: arena)
+    monkeypatch.setattr(runtime.profiling.arena, "measure_arena", lambda artefact: arena)
 
 
 def figure(found: NetworkBudget, name: str) -> float:
@@ -94,7 +102,7 @@ def test_activations_alive_at_once_are_what_tflm_plans(monkeypatch: pytest.Monke
         measured.append(measure_arena(artefact))
         return measured[-1]
 
-    monkeypatch.setattr(runtime.profile, "measure_arena", recorded)
+    monkeypatch.setattr(runtime.profiling.arena, "measure_arena", recorded)
     config = UNetConfig(bins=64, widths=(8, 12, 16), hidden=16)
     rehearsal = rehearse(UNet(config), CONTRACT, "test", "tflite-int8")
     peak = activation_peak(rehearsal.graph, 1)
@@ -219,8 +227,11 @@ def test_the_change_fits(short_of: str) -> None:
     found = budget(subject, [])
     file, macs = (figure(found, name) for name in ("model file, int8", "work per step"))
     # Two thirds of what is needed; a step has 80 % of 16 ms.
-    offered = {"flash_bytes": file * 2 // 3, "clock_mhz": 6.1 * 0.9 * macs / 12_800 * 2 / 3}
-    target = device(**{short_of: offered[short_of]})
+    target = (
+        device(clock_mhz=6.1 * 0.9 * macs / 12_800 * 2 / 3)
+        if short_of == "clock_mhz"
+        else device(flash_bytes=int(file) * 2 // 3)
+    )
     assert budget(subject, [target]).verdict == "does not fit"
     change = cheapest_change(subject, target)
     assert change is not None
@@ -286,12 +297,16 @@ def invoke(*arguments: str) -> tuple[int, str]:
 
 
 def toml_of(target: Target, path: Path) -> str:
-    figures = "\n".join(f"{k} = {v}" for k, v in target.figures.model_dump().items() if v)
-    supports = json.dumps(target.sources[0].supports)
+    flash, sram = target.memory
     path.write_text(
-        f'schema = "sordino-target/1"\nname = "board"\nkind = "device"\ntitle = "A board"\n'
-        f'formats = ["tflite-int8"]\ncore = "cortex-m4"\n[figures]\n{figures}\n'
-        f'[[sources]]\nsupports = {supports}\ntitle = "made up"\n'
+        f'schema = "sordino-target/2"\nname = "board"\nkind = "device"\nclass = "board"\n'
+        f'title = "A board"\nformats = ["tflite-int8"]\ncore = "cortex-m4"\n'
+        f"clock_mhz = {target.clock_mhz}\n"
+        f'[[memory]]\nname = "flash"\nkind = "flash"\nbytes = {flash.bytes}\n'
+        f'holds = ["code", "weights"]\n'
+        f'[[memory]]\nname = "sram"\nkind = "sram"\nbytes = {sram.bytes}\nholds = ["data"]\n'
+        f"[budget]\nalgorithmic_latency_ms = {target.budget.algorithmic_latency_ms}\n"
+        f'[[sources]]\nsupports = {json.dumps(target.sources[0].supports)}\ntitle = "made up"\n'
     )
     return str(path)
 

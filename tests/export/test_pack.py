@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 import export.pack
 import export.pack_golden
-import runtime.profile
+import runtime.profiling.arena
 from export.pack import read_figures_file, write_pack
 from export.pack_cli import pack as pack_command
 from export.pack_golden import GoldenSignal, held_out_signal
@@ -42,7 +42,7 @@ def artefact(tmp_path: Path) -> Artefact:
 def _fixed_arena(monkeypatch: pytest.MonkeyPatch) -> None:
     """One measurement is enough for all tests but the one that undoes this."""
     fixed = Arena(total_bytes=5000, head_bytes=4000, tail_bytes=1000)
-    monkeypatch.setattr(runtime.profile, "measure_arena", lambda artefact: fixed)
+    monkeypatch.setattr(runtime.profiling.arena, "measure_arena", lambda artefact: fixed)
 
 
 def _altered(artefact: Artefact, **changes: object) -> Artefact:
@@ -115,7 +115,7 @@ def test_an_unknown_arena_is_said_and_left_out(
     def refuse(artefact: Artefact) -> None:
         raise BenchmarkUnavailable("tflite-micro is missing")
 
-    monkeypatch.setattr(runtime.profile, "measure_arena", refuse)
+    monkeypatch.setattr(runtime.profiling.arena, "measure_arena", refuse)
     summary = write_pack(artefact, tmp_path / "pack", signal=noise())
     assert summary.arena_bytes is None
     assert "#define SORDINO_ARENA_BYTES" not in (tmp_path / "pack" / MODEL_HEADER).read_text()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import runtime.profile
+import runtime.profiling.arena
 from export.pack import write_pack
 from export.pack_documents import readme
 from export.pack_golden import held_out_signal
@@ -75,7 +75,7 @@ def test_a_pack_for_a_hearing_aid_verifies_and_names_its_synthesis_length(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fixed = Arena(total_bytes=5000, head_bytes=4000, tail_bytes=1000)
-    monkeypatch.setattr(runtime.profile, "measure_arena", lambda artefact: fixed)
+    monkeypatch.setattr(runtime.profiling.arena, "measure_arena", lambda artefact: fixed)
     contract = CONTRACTS["hearing-aid"].model_copy(update={"bins": 16})
     artefact = write_artefact(tmp_path, "tflite-int8", contract=contract)
     summary = write_pack(artefact, tmp_path / "pack", signal=noise())

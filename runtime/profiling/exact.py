@@ -1,0 +1,56 @@
+"""Figures that follow from an artefact's file and sidecar alone."""
+
+from __future__ import annotations
+
+from runtime.artefact import Sidecar
+from runtime.figures import Figure, Provenance
+
+
+def exact_figures(sidecar: Sidecar) -> list[Figure]:
+    """Size or memory, parameters, work, hop and delay: all exact."""
+    contract, network = sidecar.contract, sidecar.network
+    steps_per_second = contract.steps_per_second
+    exporter = f"sidecar, sordino {sidecar.tools.get('sordino', 'of unknown version')}"
+    work = network.macs_per_step
+    return [
+        *_sizes(sidecar),
+        _exact("parameters", network.parameters, "", exporter),
+        _exact("work per step", work, "MAC", exporter, "one hop, one channel"),
+        _exact(
+            "work per second",
+            work * steps_per_second,
+            "MAC/s",
+            exporter,
+            f"{steps_per_second:g} steps/s",
+        ),
+        _exact("hop", contract.milliseconds(contract.hop), "ms", "contract"),
+        _exact(
+            "algorithmic delay",
+            contract.milliseconds(contract.algorithmic_delay),
+            "ms",
+            "contract",
+            "the synthesis window, no look-ahead",
+        ),
+    ]
+
+
+def _sizes(sidecar: Sidecar) -> list[Figure]:
+    """The file a device stores, or what C takes once compiled."""
+    if not sidecar.memory:
+        return [_exact("model size", sidecar.model.bytes, "bytes", "file size")]
+    constants, ram = sidecar.memory["constants"], sidecar.memory["ram"]
+    return [
+        _exact("constants", constants, "bytes", "generator", "flash, without code"),
+        _exact("static RAM", ram, "bytes", "generator", "states and arena"),
+    ]
+
+
+def _exact(name: str, value: float, unit: str, tool: str, conditions: str = "") -> Figure:
+    return Figure(
+        name=name,
+        value=value,
+        unit=unit,
+        provenance=Provenance.EXACT,
+        tool=tool,
+        conditions=conditions,
+    )
