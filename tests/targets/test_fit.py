@@ -8,14 +8,15 @@ from hypothesis import strategies as st
 
 from targets.catalog import load_target
 from targets.fit import FitLine, FitReport, arena_with_margin, fit_verdict
+from targets.needs import Needs
 
 DEMAND: dict[str, Any] = {
-    "artefact_format": "tflite-int8",
-    "model_bytes": 90_000,
+    "format": "tflite-int8",
+    "constant_bytes": 90_000,
     "macs_per_step": 100_000,
     "parameters": 80_000,
     "arena_bytes": 16_000,
-    "operators": {"CONV_2D": 4, "ADD": 2},
+    "operators": ("CONV_2D", "ADD"),
     "hop_samples": 256,
     "sample_rate": 16_000,
     "algorithmic_delay": 512,
@@ -23,7 +24,7 @@ DEMAND: dict[str, Any] = {
 
 
 def _report(target: str, **changes: Any) -> FitReport:
-    return fit_verdict(load_target(target), **{**DEMAND, **changes})
+    return fit_verdict(load_target(target), Needs(**{**DEMAND, **changes}))
 
 
 def _line(target: str, budget: str, **changes: Any) -> FitLine:
@@ -31,8 +32,8 @@ def _line(target: str, budget: str, **changes: Any) -> FitLine:
 
 
 def test_flash_at_and_beyond_its_limit() -> None:
-    assert _line("hearing-aid", "flash", model_bytes=500_000).verdict == "fits"
-    over = _line("hearing-aid", "flash", model_bytes=500_001)
+    assert _line("hearing-aid", "flash", constant_bytes=500_000).verdict == "fits"
+    over = _line("hearing-aid", "flash", constant_bytes=500_001)
     assert over.verdict == "does not fit"
     assert over.excess == 1
 
@@ -52,18 +53,18 @@ def test_latency_of_the_standard_contract_exceeds_a_hearing_aid() -> None:
 
 def test_operators_are_checked_against_the_format() -> None:
     assert _line("tflite-int8", "operators").verdict == "fits"
-    lacking = _line("tflite-int8", "operators", operators={"GELU": 1, "ADD": 1})
+    lacking = _line("tflite-int8", "operators", operators=("GELU", "ADD"))
     assert lacking.verdict == "does not fit"
     assert "GELU" in lacking.note
     assert "ADD" not in lacking.note
-    assert _line("tflite-int8", "operators", operators={}).verdict == "unknown"
-    onnx = _line("onnx-fp32", "operators", artefact_format="onnx-fp32", operators={"Conv"})
+    assert _line("tflite-int8", "operators", operators=()).verdict == "unknown"
+    onnx = _line("onnx-fp32", "operators", format="onnx-fp32", operators=("Conv",))
     assert onnx.verdict == "fits"
 
 
 def test_a_format_the_device_does_not_take() -> None:
-    assert _line("cortex-m4", "format", artefact_format="onnx-fp32").verdict == "does not fit"
-    assert _report("cortex-m4", artefact_format="onnx-fp32").verdict == "does not fit"
+    assert _line("cortex-m4", "format", format="onnx-fp32").verdict == "does not fit"
+    assert _report("cortex-m4", format="onnx-fp32").verdict == "does not fit"
 
 
 def test_real_time_is_a_modelled_range_on_the_m4() -> None:
@@ -83,12 +84,12 @@ def test_real_time_is_refused_without_a_calibrated_model(target: str) -> None:
 
 
 def test_a_measurement_on_the_device_decides() -> None:
-    assert _line("cortex-m55", "real time", step_latency_us=12_800).verdict == "fits"
-    assert _line("cortex-m55", "real time", step_latency_us=12_801).verdict == "does not fit"
+    assert _line("cortex-m55", "real time", p99_us=12_800).verdict == "fits"
+    assert _line("cortex-m55", "real time", p99_us=12_801).verdict == "does not fit"
 
 
 def test_float_has_no_cycle_model() -> None:
-    assert _line("cortex-m4", "real time", artefact_format="tflite-fp32").verdict == "unknown"
+    assert _line("cortex-m4", "real time", format="tflite-fp32").verdict == "unknown"
 
 
 def test_the_worst_line_decides() -> None:
