@@ -67,13 +67,15 @@ def _figure_table(profile: Profile) -> Table:
 
 
 def format_value(figure: Figure) -> str:
+    """The value as :func:`format_number` writes it, and its unit."""
+    return f"{format_number(figure.value)} {figure.unit}".rstrip()
+
+
+def format_number(value: float) -> str:
     """Whole numbers with thousands separators, others with the decimals that mean something."""
-    value = figure.value
     if value == int(value) and abs(value) >= 10.0:
-        text = f"{int(value):,}"
-    else:
-        text = f"{value:,.1f}" if abs(value) >= 10.0 else f"{value:.3g}"
-    return f"{text} {figure.unit}".rstrip()
+        return f"{int(value):,}"
+    return f"{value:,.1f}" if abs(value) >= 10.0 else f"{value:.3g}"
 
 
 def _operator_table(operators: dict[str, int]) -> Table:
