@@ -26,7 +26,7 @@ def test_every_figure_stands_with_its_class_and_note() -> None:
     (median,) = (line for line in text.splitlines() if "843,211" in line)
     assert "step, median" in median
     assert "simulated" in median
-    for word in ("measured-host", "exact", "qemu-system-arm 7.2.22", "(0.531 % of"):
+    for word in ("measured-host", "exact", "qemu-system-arm 7.2.22", "(0.531 %"):
         assert word in text
     assert "sordino profile student-c-int8 --on host" in text.splitlines()[-2]
 
