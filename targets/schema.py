@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, Literal
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA: Final = "sordino-target/2"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
@@ -20,17 +21,48 @@ DeviceClass = Literal[
 Basis = Literal["measured-device", "documented"]
 
 
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with one field of a profile, in words that end a sentence begun by its name."""
+
+    field: str
+    wrong: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.wrong}."
+
+
+class InconsistentError(ValueError):
+    """Fields that are right each but do not go together."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__(" ".join(map(str, problems)))
+        self.problems = problems
+
+
+def _printable(text: str) -> str:
+    # Titles and notes go to a terminal, which would obey control characters.
+    if not text.isprintable():
+        raise ValueError("must be one line of printable characters")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_printable)]
+
+
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False
+    )
 
 
 class Source(_Record):
     """Where figures were read. ``supports`` names the figures, ``note`` what the source says."""
 
-    supports: tuple[str, ...] = Field(min_length=1)
-    title: str = Field(min_length=1)
-    url: str = Field("", pattern=r"^(https://\S+)?$")
-    note: str = ""
+    supports: tuple[Text, ...] = Field(min_length=1)
+    title: Text = Field(min_length=1)
+    url: Text = Field("", pattern=r"^(https://\S+)?$")
+    note: Text = ""
 
 
 class Memory(_Record):
@@ -47,9 +79,9 @@ class Memory(_Record):
 class Vela(_Record):
     """How Arm's compiler Vela is to model an Ethos-U: names of its own configuration."""
 
-    accelerator_config: str = Field(min_length=1)
-    system_config: str = Field(min_length=1)
-    memory_mode: str = Field(min_length=1)
+    accelerator_config: Text = Field(min_length=1)
+    system_config: Text = Field(min_length=1)
+    memory_mode: Text = Field(min_length=1)
 
 
 class Accelerator(_Record):
@@ -120,10 +152,10 @@ class Target(_Record):
     name: str = Field(pattern=NAME_PATTERN)
     kind: Literal["format", "device"]
     device_class: DeviceClass | None = Field(None, alias="class")
-    title: str = Field(min_length=1)
-    formats: tuple[str, ...] = Field(min_length=1)
-    operators: tuple[str, ...] = ()
-    core: str = ""
+    title: Text = Field(min_length=1)
+    formats: tuple[Text, ...] = Field(min_length=1)
+    operators: tuple[Text, ...] = ()
+    core: Text = ""
     clock_mhz: float | None = Field(None, gt=0)
     memory: tuple[Memory, ...] = ()
     accelerators: tuple[Accelerator, ...] = Field((), alias="accelerator")
@@ -152,35 +184,48 @@ class Target(_Record):
         return sum(known) if known and len(known) == len(sizes) else None
 
     @model_validator(mode="after")
-    def _kinds_differ(self) -> Target:
+    def _fields_go_together(self) -> Target:
+        problems = (*self._misplaced(), *self._repeated(), *self._unsourced())
+        if problems:
+            raise InconsistentError(problems)
+        return self
+
+    def _misplaced(self) -> Iterator[Problem]:
         if self.kind == "format":
             if self.formats != (self.name,):
-                raise ValueError("a format takes itself only: formats must be [name]")
-            if self.device_class or set(self.stated()) - {"operators"}:
-                raise ValueError("a format has no core, memory or budget; those belong to devices")
-        elif self.operators:
-            raise ValueError("operators belong to a format, not to a device")
-        elif self.device_class is None:
-            raise ValueError("a device has a class")
-        return self
+                yield Problem("formats", f"a format takes itself only, so [{self.name!r}] here")
+            for field in ("class", *sorted(set(self.stated()) - {"operators"})):
+                if field != "class" or self.device_class:
+                    yield Problem(field, "belongs to a device, and this is a format")
+        else:
+            if self.operators:
+                yield Problem("operators", "belong to a format, and this is a device")
+            if self.device_class is None:
+                yield Problem("class", f"is missing: one of {', '.join(get_args(DeviceClass))}")
 
-    @model_validator(mode="after")
-    def _names_differ(self) -> Target:
-        named = (self.memory, self.accelerators)
-        for names in (*([part.name for part in parts] for parts in named), self._speed_formats()):
-            if len(set(names)) != len(names):
-                raise ValueError(f"a name is given twice: {', '.join(names)}")
-        return self
+    def _repeated(self) -> Iterator[Problem]:
+        named = {
+            "formats": self.formats,
+            "operators": self.operators,
+            "memory": [region.name for region in self.memory],
+            "accelerator": [part.name for part in self.accelerators],
+            "speed": self._speed_formats(),
+        }
+        for field, names in named.items():
+            if twice := sorted({name for name in names if list(names).count(name) > 1}):
+                yield Problem(field, f"{', '.join(twice)} stands there twice")
 
-    @model_validator(mode="after")
-    def _figures_have_sources(self) -> Target:
+    def _unsourced(self) -> Iterator[Problem]:
         stated = set(self.stated())
         sourced = {figure for source in self.sources for figure in source.supports}
-        if missing := sorted(stated - sourced):
-            raise ValueError(f"no source for {', '.join(missing)}")
-        if idle := sorted(sourced - stated):
-            raise ValueError(f"a source supports {', '.join(idle)}, which is not stated")
-        return self
+        for figure in sorted(stated - sourced):
+            yield Problem(figure, "no source supports it")
+        for index, source in enumerate(self.sources):
+            for figure in source.supports:
+                if figure not in stated:
+                    yield Problem(
+                        f"sources[{index}].supports", f"{figure!r} is no figure stated above"
+                    )
 
     def stated(self) -> tuple[str, ...]:
         """Names of the figures that are stated and so need a source: ``core``, ``clock_mhz``,
