@@ -14,7 +14,7 @@ from export.formats import FORMATS, Format
 from export.rehearsal import Rehearsal, rehearse
 from export.subjects import Role, Subject
 from runtime.figures import Figure, Provenance
-from runtime.profile import judge_fit
+from runtime.profiling.needs_of import judge
 from runtime.profiling.records import Unavailable
 from runtime.stft import StftContract
 from targets.errors import InputError
@@ -198,8 +198,7 @@ def _line(error: Exception) -> str:
 
 
 def _fit(rehearsal: Rehearsal, target: Target, subject: Subject) -> TargetBudget:
-    arena = rehearsal.arena[0] if rehearsal.arena else None
-    report = judge_fit(rehearsal.sidecar, target, arena)
+    report = judge(rehearsal.sidecar, rehearsal.arena, target)
     report = report.model_copy(
         update={"lines": tuple(_delayed(line, subject) for line in report.lines)}
     )

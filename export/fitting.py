@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from export.formats import Format
 from runtime.artefact import Artefact
-from runtime.profile import judge_fit
 from runtime.profiling.arena import arena_figures
+from runtime.profiling.needs_of import judge
 from targets.errors import GateFailed, GateUnavailable
 from targets.fit import FitLine, FitReport
 from targets.schema import Target
@@ -26,9 +26,7 @@ def fits(
         if not wanted:
             continue
         arena, _ = arena_figures(artefact)
-        reports += [
-            judge_fit(artefact.sidecar, target, arena[0] if arena else None) for target in wanted
-        ]
+        reports += [judge(artefact.sidecar, arena, target) for target in wanted]
     return reports
 
 

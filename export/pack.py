@@ -34,9 +34,9 @@ from runtime.pack_format import (
     arena_constant,
     canonical_json,
 )
-from runtime.profile import judge_fit
 from runtime.profiling.arena import arena_figures
 from runtime.profiling.exact import exact_figures
+from runtime.profiling.needs_of import judge
 from targets.catalog import list_targets
 from targets.errors import InputError
 from targets.fit import FitReport
@@ -99,7 +99,7 @@ def write_pack(
     arena = next((figure for figure in known if figure.name == ARENA_FIGURE), None)
     arena_bytes = arena_constant(arena.value if arena else None)
     chosen_targets = _distinct(targets or _default_targets(artefact.sidecar.target))
-    reports = [judge_fit(artefact.sidecar, target, arena) for target in chosen_targets]
+    reports = [judge(artefact.sidecar, known, target) for target in chosen_targets]
     has_sources = artefact.sidecar.target in FIRMWARE_FORMATS
     files |= _model_files(artefact)
     if has_sources:

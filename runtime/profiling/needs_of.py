@@ -1,0 +1,119 @@
+"""What an artefact asks of a device, from its sidecar and the figures found so far.
+
+A figure counts for a target only where it speaks of it: a simulation of the target's own core, and
+a measurement through a backend that reaches devices of the target's class.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from math import prod
+
+from runtime.artefact import Sidecar, TensorSpec
+from runtime.figures import ARENA_FIGURE, Figure, Provenance
+from targets.fit import FitReport, fit_verdict
+from targets.needs import Needs
+from targets.schema import Target
+
+# Cores whose code another one executes unchanged, and is simulated as.
+SIMULATED_AS = {"cortex-m0plus": "cortex-m0"}
+# Which backends reach devices of a class; any reaches one without a class.
+REACHED_BY = {
+    "phone": ("adb", "ssh"),
+    "single-board-computer": ("ssh", "adb"),
+    "microcontroller": ("serial",),
+    "board": ("serial",),
+    "hearing-aid": ("serial",),
+    "simulated": (),
+}
+ITEM_BYTES = {"int8": 1, "int16": 2, "float32": 4}
+_NAMED = re.compile(r"(?P<what>[^\[]+?) \[(?P<place>.+)\]")
+
+
+def judge(sidecar: Sidecar, figures: Sequence[Figure], target: Target) -> FitReport:
+    """The fit of an artefact to a target, with all that ``figures`` tell of it."""
+    return fit_verdict(target, needs_of(sidecar, figures, target))
+
+
+def needs_of(sidecar: Sidecar, figures: Sequence[Figure], target: Target) -> Needs:
+    """What an artefact asks of ``target``; what neither sidecar nor figures tell is None."""
+    contract = sidecar.contract
+    core = simulated_core(target)
+    constants = sidecar.memory.get("constants", sidecar.model.bytes)
+    flash = _simulated(figures, "flash", core)
+    return Needs(
+        format=sidecar.target,
+        operators=tuple(sidecar.operators),
+        parameters=sidecar.network.parameters,
+        macs_per_step=sidecar.network.macs_per_step,
+        hop_samples=contract.hop,
+        sample_rate=contract.sample_rate,
+        algorithmic_delay=contract.algorithmic_delay,
+        constant_bytes=constants,
+        code_bytes=None if flash is None else max(0, flash - constants),
+        static_ram_bytes=sidecar.memory.get("ram"),
+        arena_bytes=_arena(figures),
+        stack_bytes=_simulated(figures, "stack of a step", core),
+        io_bytes=_io_bytes(sidecar),
+        instructions=_simulated(figures, "step, maximum", core),
+        p99_us=_p99_us(figures, target),
+    )
+
+
+def simulated_core(target: Target) -> str:
+    """The core that stands for the target's in simulation, empty where it names none."""
+    return SIMULATED_AS.get(target.core, target.core)
+
+
+def _simulated(figures: Sequence[Figure], what: str, core: str) -> int | None:
+    """A simulated figure of ``core``, whatever else its brackets name, such as a compiler."""
+    for figure, name, place in _named(figures, Provenance.SIMULATED):
+        if name == what and core and core == place:
+            return int(figure.value)
+    return None
+
+
+def _arena(figures: Sequence[Figure]) -> int | None:
+    found = (figure for figure in figures if figure.name == ARENA_FIGURE)
+    return next((int(figure.value) for figure in found), None)
+
+
+def _io_bytes(sidecar: Sidecar) -> int:
+    """Features and mask of a C model, which the caller holds; an interpreter's are in its arena."""
+    if not sidecar.memory:
+        return 0
+    return _bytes(sidecar.inputs[0]) + _bytes(sidecar.outputs[0])
+
+
+def _bytes(tensor: TensorSpec) -> int:
+    return prod(tensor.shape) * ITEM_BYTES[tensor.dtype]
+
+
+def _p99_us(figures: Sequence[Figure], target: Target) -> float | None:
+    """The 99th percentile of a step on a device of the target's class; of several, the greatest."""
+    backends = REACHED_BY.get(target.device_class or "", ())
+    found = [
+        time
+        for figure, name, place in _named(figures, Provenance.MEASURED_DEVICE)
+        if name == "step, p99" and place.partition(" ")[0] in backends
+        if (time := _microseconds(figure, target)) is not None
+    ]
+    return max(found, default=None)
+
+
+def _microseconds(figure: Figure, target: Target) -> float | None:
+    """A time in µs; cycles count at the target's clock."""
+    if figure.unit == "µs":
+        return figure.value
+    if figure.unit == "cycles" and target.clock_mhz is not None:
+        return figure.value / target.clock_mhz
+    return None
+
+
+def _named(figures: Sequence[Figure], provenance: Provenance) -> Iterator[tuple[Figure, str, str]]:
+    """Figures of a class that carry a place, with the two parts of their names."""
+    for figure in figures:
+        match = _NAMED.fullmatch(figure.name)
+        if match and figure.provenance is provenance:
+            yield figure, match["what"], match["place"]
