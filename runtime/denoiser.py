@@ -49,9 +49,17 @@ class StreamingDenoiser:
         self, sidecar: Sidecar, engine: Engine, attenuation_limit_db: float | None = None
     ) -> None:
         self._contract = sidecar.contract
-        self._floor = attenuation_floor(attenuation_limit_db)
+        self.limit_attenuation(attenuation_limit_db)
         self._stepper = Stepper(sidecar, engine)
         self.reset()
+
+    def limit_attenuation(self, limit_db: float | None) -> None:
+        """From the next hop on, lower noise by at most ``limit_db``; 0 passes the noisy signal on,
+        with the same delay. The windows fade from one to the other.
+
+        Raises InputError for a negative limit.
+        """
+        self._floor = attenuation_floor(limit_db)
 
     def reset(self) -> None:
         """Forget the past, as for a new recording."""
