@@ -1,4 +1,5 @@
-"""From a TFLite file to C99: ``NAME.c``, ``NAME.h`` and ``sordino_kernels.h``.
+"""From a TFLite file to C99: ``NAME.c``, ``NAME.h`` and ``sordino_kernels.h``, and the audio path
+around it.
 
 The same file gives the same bytes. What the C computes is bit for bit what TensorFlow Lite for
 Microcontrollers computes with its reference kernels; a model of which that is not known is refused.
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from export.c.audio.generator import audio_path
 from export.c.call import Call
 from export.c.header import header_text
 from export.c.kernel_files import kernel_header
@@ -19,6 +21,7 @@ from export.c.naming import Port, names_of
 from export.c.planner import plan
 from export.c.program import program_of
 from export.c.source import GeneratedOperator, Source, macs
+from runtime.contract import StftContract
 from runtime.modelfile.check import check_model
 from targets.errors import InputError
 
@@ -54,11 +57,14 @@ class GeneratedC:
     outputs: tuple[GeneratedPort, ...]
     states: tuple[GeneratedPort, ...]
     operators: tuple[GeneratedOperator, ...]
+    audio_ram_bytes: int = 0  # of the struct NAME_audio_t beside ram_bytes; 0 without an audio path
+    audio_constant_bytes: int = 0
 
 
-def generate(model: bytes, name: str = "model") -> GeneratedC:
+def generate(model: bytes, name: str = "model", contract: StftContract | None = None) -> GeneratedC:
     """C99 for a TFLite file; ``name`` is the prefix of all it defines.
 
+    With a ``contract``, the audio path of :func:`export.c.audio.generator.audio_path` as well.
     Raises InputError for a name that is no lower-case C identifier or bytes that are no TFLite
     file, and Refused, which names operator and reason, for a model that is not taken.
     """
@@ -80,6 +86,9 @@ def generate(model: bytes, name: str = "model") -> GeneratedC:
         f"{name}.h": header,
         "sordino_kernels.h": kernel_header(headers),
     }
+    audio = audio_path(names, contract) if contract else None
+    if audio:
+        texts |= audio.files
     return GeneratedC(
         name=name,
         files=MappingProxyType({file: text.encode() for file, text in texts.items()}),
@@ -92,6 +101,8 @@ def generate(model: bytes, name: str = "model") -> GeneratedC:
         outputs=tuple(_port(port) for port in names.outputs),
         states=tuple(_port(port, port.place.offset) for port in names.states),
         operators=tuple(source.operators()),
+        audio_ram_bytes=audio.ram_bytes if audio else 0,
+        audio_constant_bytes=audio.constant_bytes if audio else 0,
     )
 
 
