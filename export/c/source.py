@@ -137,7 +137,8 @@ void {signature(self._names)}
         return "\n".join([comment, begin, *statements, end])
 
     def describe(self, action: Action) -> str:
-        """The comment above an action: operator, what it writes, its work."""
+        """The comment above an action: operator, what it writes, its work, and the bytes that it
+        reads and writes, each operand counted once."""
         work = action.work
         tensors = [self._program.tensors[index] for index in _written(work)]
         results = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in tensors)
@@ -146,7 +147,18 @@ void {signature(self._names)}
             text += f", {work.macs} MACs"
         elif isinstance(work, Copies) and not self._plan.remaining(work.copies):
             text += ", in place"
-        return comment_text(f"{text}; {work.note}" if work.note else text)
+        moved = f"{amount} bytes" if (amount := self._bytes_of(work)) else ""
+        return comment_text("; ".join(filter(None, (text, work.note, moved))))
+
+    def _bytes_of(self, work: Call | Copies) -> int:
+        """Inputs, outputs and constant tables of a call; both ends of copies that are made."""
+        if isinstance(work, Copies):
+            return sum(2 * copy.size for copy in self._plan.remaining(work.copies))
+        tensors = dict.fromkeys((*work.inputs, *work.outputs))
+        tables = [value for _, value in work.params.fields if isinstance(value, Table)]
+        return sum(self._program.tensors[index].nbytes for index in tensors) + sum(
+            table.nbytes for table in tables
+        )
 
     def _call(self, step: int, call: Call, action: Action) -> str:
         arguments = [f"&{self._constants.params(str(step), call)}"]

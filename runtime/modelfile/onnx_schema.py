@@ -26,6 +26,7 @@ SCHEMA: Final[dict[str, dict[int, Field]]] = {
     "Node": {
         1: Field("input", "string", True),
         2: Field("output", "string", True),
+        3: Field("name", "string"),
         4: Field("op_type", "string"),
         5: Field("attribute", "Attribute", True),
         7: Field("domain", "string"),

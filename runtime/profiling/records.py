@@ -27,7 +27,8 @@ class OperatorRow(_Record):
     """One operator of an artefact: what it is, and what it took where it ran.
 
     ``bytes_moved`` counts inputs, weights and output once each; ``value`` is the median in
-    ``unit`` ("instructions", "µs", "cycles") with the least and greatest of all frames.
+    ``unit`` ("instructions", "µs", "cycles") with the least and greatest of all frames. ``node`` is
+    what viewers of the file call it: its number in a .tflite, its name in an .onnx.
     """
 
     step: int  # position among the operators of the file
@@ -42,6 +43,7 @@ class OperatorRow(_Record):
     unit: str = ""
     provenance: Provenance = Provenance.EXACT
     place: str = ""  # "NPU" or "CPU" where a device has both
+    node: str = ""
     note: str = ""
 
 

@@ -24,7 +24,7 @@ DASH = "–"
 
 def report_tables(report: ProfileReport, operators: bool) -> list[Table]:
     """For every artefact its figures, with ``operators`` those too, and the fit; then ratios, what
-    could not be measured, and how to make the report again."""
+    could not be measured, and what the report was made with."""
     tables = []
     for subject in report.subjects:
         tables.append(_figure_table(subject))
@@ -215,7 +215,7 @@ def _unavailable_table(lacking: Iterable[Unavailable]) -> Table:
 
 
 def _origin_table(report: ProfileReport) -> Table:
-    """Where the report comes from and the command that makes it again."""
+    """What the report was made on and with."""
     machine = report.machine
     table = Table.grid(padding=(0, 2))
     table.add_column()
@@ -225,7 +225,6 @@ def _origin_table(report: ProfileReport) -> Table:
     rows = (
         ("made on", f"{machine.processor}, {cores}, {machine.system}, {report.created}"),
         ("with", f"Python {machine.python}, {tools}" if tools else f"Python {machine.python}"),
-        ("again", report.command),
     )
     for name, text in rows:
         table.add_row(name, escape(text))
