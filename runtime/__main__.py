@@ -3,11 +3,12 @@
 import click
 
 from runtime.cli import denoise, doctor, profile
+from runtime.live_cli import live
 from targets.command import run
 
 group = click.Group(
     "runtime",
-    commands=[denoise, profile, doctor],
+    commands=[denoise, live, profile, doctor],
     help="Run and measure a denoiser: all that a device needs.",
 )
 

@@ -13,7 +13,8 @@ ROOMS = ("targets", "runtime", "distill", "export", "sordino")
 
 _LIGHT = {"click", "pydantic", "pydantic_core", "rich"}
 _RUNTIME = _LIGHT | {"ai_edge_litert", "numpy", "onnxruntime", "soundfile", "soxr"}
-_RUNTIME_OPTIONAL = {"clarity", "pesq", "pystoi", "tflite_micro"}  # used where they are installed
+# Used where they are installed.
+_RUNTIME_OPTIONAL = {"clarity", "pesq", "pystoi", "sounddevice", "tflite_micro"}
 # onnx, from the extra `export`: a teacher in an ONNX file is read for the names of its tensors.
 _DISTILL = (
     _RUNTIME
