@@ -7,121 +7,138 @@ crash shows in its exit status.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import json
+import os
 import re
+import resource
 import sys
 import time
 from collections.abc import Sequence
-from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from runtime.artefact import load_artefact
+from runtime.artefact import Artefact, load_artefact
+from runtime.contestants import RECORDED, contestant, recorded_inputs
 from runtime.denoiser import StreamingDenoiser
-from runtime.engines import ENGINES, Array, Engine, open_engine
+from runtime.engines import ENGINES, Engine, load_engine, open_engine
 from runtime.engines.quiet import captured_stderr
+from runtime.modelfile.check import checked_bytes
 from runtime.modelfile.refusal import ModelRefused
-from runtime.stft import FloatArray, StftContract
+from runtime.probe_signal import probe_signal as probe_signal
+from runtime.turns import Take, rounds_until, take_turns
 from targets.errors import InputError, SordinoError
 
-WARM_UP_STEPS = 200
-CHUNK_STEPS = 50  # before the next engine has its turn
 MEMORY_STEPS = 50
 ARENA_STEPS = 3
 CLEAR_PEAK = "5"  # to /proc/self/clear_refs: reset VmHWM to the present
 ARENA_LINE = re.compile(r"Arena allocation (total|head|tail) (\d+) bytes")
+FREQUENCY = "/sys/devices/system/cpu/cpu{}/cpufreq/scaling_{}"
 
 
-class TimedEngine:
-    """An engine that notes how long each ``run`` took, in nanoseconds."""
+def probe_turns(request: dict[str, Any]) -> dict[str, Any]:
+    """Time contestants in turns; durations go to ``durations.npz`` in the folder of the request.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.name, self.inputs, self.outputs = engine.name, engine.inputs, engine.outputs
-        self.durations: list[int] = []
+    The file ``turn`` there says whose turn it is, lest this process does not live to tell. A
+    contestant that cannot be opened is left out, with the reason.
+    """
+    folder = Path(request["folder"])
+    turn = os.open(folder / "turn", os.O_CREAT | os.O_WRONLY)
+    opened: dict[int, dict[str, Take]] = {}
+    refused: dict[int, dict[str, Any]] = {}
+    for number, (model, engine) in enumerate(request["contestants"]):
+        os.pwrite(turn, b"%6d" % number, 0)
+        try:
+            opened[number] = contestant(load_artefact(Path(model)), engine)
+        except SordinoError as error:
+            refused[number] = _told(error)
+    numbers = list(opened)
+    before = _environment(request["cpu"])
+    rounds = rounds_until(request["seconds"] * len(opened)) if opened else ()
+    taken = take_turns(
+        list(opened.values()), rounds, lambda at: os.pwrite(turn, b"%6d" % numbers[at], 0)
+    )
+    durations: dict[str, Any] = {
+        f"{number} {part}": values
+        for number, parts in zip(numbers, taken, strict=True)
+        for part, values in parts.items()
+    }
+    np.savez(folder / "durations.npz", **durations)
+    return {"refused": refused, "before": before, "after": _environment(request["cpu"])}
 
-    def run(self, inputs: Sequence[Array]) -> list[Array]:
-        start = time.perf_counter_ns()
-        results = self._engine.run(inputs)
-        self.durations.append(time.perf_counter_ns() - start)
-        return results
+
+def _told(error: SordinoError) -> dict[str, Any]:
+    refused = isinstance(error, ModelRefused)
+    return {"error": error.message, "hint": error.hint, "refused": refused}
 
 
-def probe_signal(contract: StftContract, seconds: float = 8.0) -> list[FloatArray]:
-    """Hops of noise whose level swells and fades four times a second, as speech does."""
-    generator = np.random.default_rng(0)
-    hops = int(seconds * contract.sample_rate / contract.hop)
-    at = np.arange(hops * contract.hop) / contract.sample_rate
-    level = 0.1 * np.sin(np.pi * 4.0 * at) ** 2 + 0.001
-    signal = (level * generator.standard_normal(len(at))).astype(np.float32)
-    return list(signal.reshape(hops, contract.hop))
-
-
-def probe_latency(model: Path, engines: Sequence[str], seconds: float) -> dict[str, Any]:
-    """Time steps of every engine in turns, ``seconds`` for each."""
-    artefact = load_artefact(model)
-    hops = cycle(probe_signal(artefact.sidecar.contract))
-    timed = [TimedEngine(open_engine(artefact, name)) for name in engines]
-    denoisers = [StreamingDenoiser(artefact.sidecar, engine) for engine in timed]
-    for denoiser in denoisers:
-        for hop in islice(hops, WARM_UP_STEPS):
-            denoiser.push(hop)
-    for engine in timed:
-        engine.durations.clear()
-    whole: list[list[int]] = [[] for _ in timed]
-    gc.disable()
-    deadline = time.perf_counter() + seconds * len(timed)
-    while time.perf_counter() < deadline:
-        for durations, denoiser in zip(whole, denoisers, strict=True):
-            for hop in islice(hops, CHUNK_STEPS):
-                start = time.perf_counter_ns()
-                denoiser.push(hop)
-                durations.append(time.perf_counter_ns() - start)
-    gc.enable()
+def _environment(cpu: int | None) -> dict[str, Any]:
+    """What else may tell on a timing, None where this system does not say."""
     return {
-        "latencies": [
-            _percentiles(engine, durations) for engine, durations in zip(timed, whole, strict=True)
-        ]
+        "load": os.getloadavg()[0],
+        "governor": _read(FREQUENCY.format(cpu, "governor")),
+        "khz": _read(FREQUENCY.format(cpu, "cur_freq")),
+        "interruptions": resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw,
+        "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
     }
 
 
-def _percentiles(engine: TimedEngine, whole: Sequence[int]) -> dict[str, Any]:
-    steps = np.asarray(engine.durations) / 1_000.0
-    median, p95, p99 = (float(value) for value in np.percentile(steps, (50, 95, 99)))
-    return {
-        "engine": engine.name,
-        "steps": len(steps),
-        "median_us": median,
-        "p95_us": p95,
-        "p99_us": p99,
-        "hop_median_us": float(np.median(whole)) / 1_000.0,
-    }
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text().strip() or None
+    except OSError:
+        return None
 
 
-def probe_memory(model: Path, engine_name: str) -> dict[str, Any]:
-    """Peak memory of opening the model and running it, and what loading the library took."""
-    artefact = load_artefact(model)
+def probe_loading(artefact: Artefact, engine_name: str) -> dict[str, Any]:
+    """Time from a checked file to the end of a first step, the peak of memory up to there and over
+    some hops, and what importing the library took. Memory is None with the reason where this
+    system does not tell."""
     hops = probe_signal(artefact.sidecar.contract)[:MEMORY_STEPS]
-    empty = _memory("VmRSS")
+    model = checked_bytes(artefact)
+    empty, before, reason = 0, 0, ""
+    try:
+        empty = _memory("VmRSS")
+    except InputError as error:
+        reason = error.message
     for module in ENGINES[engine_name].modules:
         importlib.import_module(module)
-    before = _memory("VmRSS")
-    try:
-        Path("/proc/self/clear_refs").write_text(CLEAR_PEAK)
-    except OSError as error:
-        raise InputError("the peak cannot be reset here (/proc/self/clear_refs)") from error
-    denoiser = StreamingDenoiser(artefact.sidecar, open_engine(artefact, engine_name))
+    if not reason:
+        before, reason = _memory("VmRSS"), _peak_reset()
+    start = time.perf_counter()
+    engine = _unrehearsed(artefact, engine_name, model)
+    engine.run([np.zeros(port.shape, port.dtype) for port in engine.inputs])
+    loaded = time.perf_counter() - start
+    denoiser = StreamingDenoiser(artefact.sidecar, engine)
     for hop in hops:
         denoiser.push(hop)
     return {
         "engine": engine_name,
-        "peak_bytes": max(0, _memory("VmHWM") - before),
-        "library_bytes": max(0, before - empty),
+        "load_ms": 1e3 * loaded,
+        "peak_bytes": None if reason else max(0, _memory("VmHWM") - before),
+        "library_bytes": None if reason else max(0, before - empty),
+        "reason": reason,
     }
+
+
+def _peak_reset() -> str:
+    """Why the peak of memory cannot be reset here, empty once it is."""
+    try:
+        Path("/proc/self/clear_refs").write_text(CLEAR_PEAK)
+    except OSError:
+        return "the peak cannot be reset here (/proc/self/clear_refs)"
+    return ""
+
+
+def _unrehearsed(artefact: Artefact, engine_name: str, model: bytes) -> Engine:
+    """A crash ends this process and nothing else: no need of another to try first."""
+    if engine_name == "native":
+        from runtime.engines.native import open_native
+
+        return open_native(artefact)
+    return load_engine(engine_name, model)
 
 
 def _memory(field: str) -> int:
@@ -136,11 +153,22 @@ def _memory(field: str) -> int:
     return int(found[1]) * 1024
 
 
-def probe_arena(model: Path) -> dict[str, Any]:
+def probe_operators(artefact: Artefact, engine_name: str) -> dict[str, Any]:
+    """What each operator takes, for the engines that tell."""
+    from runtime.devices.host_operators import c_operators, onnx_operators
+
+    inputs = recorded_inputs(artefact, open_engine(artefact, engine_name))
+    if engine_name == "native":
+        rows = c_operators(artefact, np.stack([frame[0] for frame in inputs]))
+    else:
+        rows = onnx_operators(artefact, inputs)
+    return {"frames": RECORDED, "operators": [row.model_dump() for row in rows]}
+
+
+def probe_arena(artefact: Artefact) -> dict[str, Any]:
     """Bytes of TFLM's arena, as its recording allocator counts them after some steps."""
     from runtime.engines.tflm import TflmEngine
 
-    artefact = load_artefact(model)
     engine = open_engine(artefact, "tflm")
     if not isinstance(engine, TflmEngine):
         raise InputError("the arena is known to TFLM only")
@@ -155,24 +183,31 @@ def probe_arena(model: Path) -> dict[str, Any]:
     return {f"{kind}_bytes": size for kind, size in found.items()}
 
 
-def main(job: str) -> int:
-    """Run one job, ``{"kind": …, "model": …, …}``, and write its record to stdout."""
-    request = json.loads(job)
-    model = Path(request["model"])
+def main(arguments: Sequence[str]) -> int:
+    """Run one job, ``{"kind": …, …}``, and write its record to stdout."""
+    request = json.loads(arguments[0])
+    if request["cpu"] is not None:
+        os.sched_setaffinity(0, {request["cpu"]})  # before any library starts a thread
     try:
-        match request["kind"]:
-            case "latency":
-                record = probe_latency(model, request["engines"], request["seconds"])
-            case "memory":
-                record = probe_memory(model, request["engine"])
-            case _:
-                record = probe_arena(model)
+        record = _done(request)
     except SordinoError as error:
-        refused = isinstance(error, ModelRefused)
-        record = {"error": error.message, "hint": error.hint, "refused": refused}
+        record = _told(error)
     sys.stdout.write(json.dumps(record) + "\n")
     return 0
 
 
+def _done(request: dict[str, Any]) -> dict[str, Any]:
+    if request["kind"] == "turns":
+        return probe_turns(request)
+    artefact = load_artefact(Path(request["model"]))
+    match request["kind"]:
+        case "loading":
+            return probe_loading(artefact, request["engine"])
+        case "operators":
+            return probe_operators(artefact, request["engine"])
+        case _:
+            return probe_arena(artefact)
+
+
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1]))
+    raise SystemExit(main(sys.argv[1:]))

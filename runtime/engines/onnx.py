@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from runtime.engines import Array, Port, missing, unreadable
 
 DTYPES = {"tensor(float)": "float32", "tensor(int8)": "int8", "tensor(int16)": "int16"}
 FATAL_ONLY = 4
+PROVIDERS = ["CPUExecutionProvider"]
+
+
+def session_options() -> Any:
+    """How every session runs: on one thread, in silence."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = FATAL_ONLY
+    # On x86 without VNNI sums of two products would else saturate at 16 bits, unheard of.
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    return options
 
 
 class OnnxEngine:
@@ -23,14 +37,9 @@ class OnnxEngine:
             import onnxruntime
         except ImportError as error:
             raise missing(self.name) from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = FATAL_ONLY
-        # On x86 without VNNI sums of two products would else saturate at 16 bits, unheard of.
-        options.add_session_config_entry("session.x64quantprecision", "1")
         try:
             self._session = onnxruntime.InferenceSession(
-                model, options, providers=["CPUExecutionProvider"]
+                model, session_options(), providers=PROVIDERS
             )
         except Exception as error:  # its exceptions share no narrower base
             raise unreadable(self.name, error) from error

@@ -1,0 +1,60 @@
+"""What is timed of an artefact in an engine: its network alone, and whole hops around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from runtime.artefact import Artefact
+from runtime.denoiser import StreamingDenoiser
+from runtime.devices.host_c import TimedC
+from runtime.engines import Array, Engine, open_engine
+from runtime.probe_signal import probe_signal
+from runtime.stepper import Stepper
+from runtime.stft import analyse, features
+from runtime.turns import Take, timed
+
+STEP: Final = "step"  # the network alone
+HOP: Final = "whole hop"  # samples in, samples out
+RECORDED: Final = 100  # frames whose stored inputs are gone through
+
+
+class Recorder:
+    """An engine that keeps the stored inputs of every step."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.name, self.inputs, self.outputs = engine.name, engine.inputs, engine.outputs
+        self.steps: list[list[Array]] = []
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        self.steps.append([value.copy() for value in inputs])
+        return self._engine.run(inputs)
+
+
+def recorded_inputs(artefact: Artefact, engine: Engine) -> list[list[Array]]:
+    """The stored inputs of ``RECORDED`` successive steps, features and carried states."""
+    contract = artefact.sidecar.contract
+    signal = np.concatenate(probe_signal(contract)[:RECORDED])
+    frames = features(contract, analyse(contract, signal))
+    recorder = Recorder(engine)
+    stepper = Stepper(artefact.sidecar, recorder)
+    for frame in frames[:RECORDED]:
+        stepper.step(frame)
+    return recorder.steps
+
+
+def contestant(artefact: Artefact, engine_name: str) -> dict[str, Take]:
+    """The parts of an artefact in an engine that take their turns.
+
+    Raises InputError for a model that the engine does not load, EngineMissing without the engine.
+    """
+    engine = open_engine(artefact, engine_name)
+    denoiser = StreamingDenoiser(artefact.sidecar, engine)
+    inputs = recorded_inputs(artefact, engine)
+    step = timed(engine.run, inputs)
+    if engine_name == "native":
+        step = TimedC(artefact, np.stack([frame[0] for frame in inputs])).steps
+    return {STEP: step, HOP: timed(denoiser.push, probe_signal(artefact.sidecar.contract))}
