@@ -31,7 +31,7 @@ def simulate_artefact(
     core: str,
     *,
     frames: int = FRAMES,
-    compiler: CompilerName = "gcc",
+    compiler: CompilerName | None = None,
     optimisation: Optimisation = "-O3",
 ) -> SimulationReport:
     """Run a C artefact on a simulated core, over ``frames`` frames of noise that swells and fades.

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.devices.children import find_tool, run_tool
-from runtime.devices.compiling import CompilerName, CrossCompiler, Optimisation
+from runtime.devices.compiling import CompilerName, Optimisation
 from runtime.devices.cores import Core, Machine, core_named
 from runtime.devices.firmware import Firmware, build, furnish
 from runtime.devices.simulation import (
@@ -30,6 +30,7 @@ from runtime.devices.simulation import (
     SimulationReport,
     compare,
 )
+from runtime.devices.toolchain import cross_compiler
 from targets.errors import GateFailed, GateUnavailable, InputError
 
 VERSION = re.compile(r"version (\d+(?:\.\d+)+)")
@@ -64,7 +65,7 @@ def simulate(
     core: str,
     *,
     operators: Sequence[OperatorLabel] = (),
-    compiler: CompilerName = "gcc",
+    compiler: CompilerName | None = None,
     optimisation: Optimisation = "-O3",
     runs: int = 2,
     timeout: float = 120.0,
@@ -72,7 +73,8 @@ def simulate(
     """Build generated C for ``core`` (see ``CORES``), run it over golden frames and measure.
 
     ``sources`` are the generated files by name. ``operators`` label the steps that call the
-    profiling hook; without them no operator is profiled. The model is run ``runs`` times, each of
+    profiling hook; without them no operator is profiled. Without ``compiler`` GCC is taken, or the
+    clang of the package ziglang where GCC is missing. The model is run ``runs`` times, each of
     them ``timeout`` seconds of this machine at most. Operators are counted in a build of
     their own, because hooks change what a compiler makes of the code around them.
 
@@ -84,7 +86,10 @@ def simulate(
     chosen = core_named(core)
     if runs < 1:
         raise InputError(f"{runs} runs show nothing.", hint="Give 1 or more.")
-    if optimisation not in get_args(Optimisation) or compiler not in get_args(CompilerName):
+    if optimisation not in get_args(Optimisation) or compiler not in (
+        None,
+        *get_args(CompilerName),
+    ):
         raise InputError(
             f"Generated C is not compared as compiled by {compiler} {optimisation}.",
             hint=f"Known: {', '.join((*get_args(CompilerName), *get_args(Optimisation)))}.",
@@ -92,7 +97,7 @@ def simulate(
     with tempfile.TemporaryDirectory(prefix="sordino-") as temporary:
         folder = Path(temporary)
         name = furnish(folder, sources, vectors)
-        tools = CrossCompiler(folder, chosen, compiler, optimisation)
+        tools = cross_compiler(folder, chosen, compiler, optimisation)
         simulator = _simulator(chosen)
         firmware = build(tools, name)
         results = [_run(simulator, firmware, vectors, timeout) for _ in range(runs)]

@@ -35,6 +35,14 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class ZigTarget:
+    """A core as the clang of the package ``ziglang`` calls it."""
+
+    target: str  # architecture, system and ABI of calls
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Toolchain:
     """A cross compiler and the simulator of what it compiles for."""
 
@@ -45,6 +53,11 @@ class Toolchain:
     flags: tuple[str, ...]  # GCC's, for every core
     clang: str  # the target triple
 
+    @property
+    def gcc(self) -> str:
+        """The name of GCC's program."""
+        return f"{self.prefix}gcc"
+
 
 @dataclass(frozen=True)
 class Core:
@@ -54,6 +67,7 @@ class Core:
     title: str
     toolchain: Toolchain
     flags: tuple[str, ...]
+    zig: ZigTarget
     machines: tuple[Machine, ...]
     note: str = ""
 
@@ -138,6 +152,11 @@ VIRT = Machine(
     options=("-bios", "none", "-cpu", "rv32,f=false,d=false"),
 )
 
+
+def _zig_arm(cpu: str, *, floats: bool = True) -> ZigTarget:
+    return ZigTarget(f"thumb-freestanding-eabi{'hf' if floats else ''}", (f"-mcpu={cpu}",))
+
+
 CORES: dict[str, Core] = {
     core.name: core
     for core in (
@@ -146,16 +165,25 @@ CORES: dict[str, Core] = {
             "Cortex-M0",
             ARM,
             ("-mcpu=cortex-m0", "-mfloat-abi=soft"),
+            _zig_arm("cortex_m0", floats=False),
             (MICROBIT, AN385),
             "a model too large for the micro:bit runs on the mps2-an385, whose Cortex-M3 executes "
             "code for Cortex-M0 unchanged",
         ),
-        Core("cortex-m3", "Cortex-M3", ARM, ("-mcpu=cortex-m3", "-mfloat-abi=soft"), (AN385,)),
+        Core(
+            "cortex-m3",
+            "Cortex-M3",
+            ARM,
+            ("-mcpu=cortex-m3", "-mfloat-abi=soft"),
+            _zig_arm("cortex_m3", floats=False),
+            (AN385,),
+        ),
         Core(
             "cortex-m4",
             "Cortex-M4F",
             ARM,
             ("-mcpu=cortex-m4", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"),
+            _zig_arm("cortex_m4+vfp4d16sp"),
             (_mps2("mps2-an386"),),
         ),
         Core(
@@ -163,6 +191,7 @@ CORES: dict[str, Core] = {
             "Cortex-M7F",
             ARM,
             ("-mcpu=cortex-m7", "-mfloat-abi=hard", "-mfpu=fpv5-d16"),
+            _zig_arm("cortex_m7+fp_armv8d16"),
             (_mps2("mps2-an500"),),
         ),
         Core(
@@ -170,6 +199,7 @@ CORES: dict[str, Core] = {
             "Cortex-M33F",
             ARM,
             ("-mcpu=cortex-m33", "-mfloat-abi=hard", "-mfpu=fpv5-sp-d16"),
+            _zig_arm("cortex_m33+dsp+fp_armv8d16sp"),
             (AN505,),
         ),
         Core(
@@ -177,9 +207,17 @@ CORES: dict[str, Core] = {
             "Cortex-M55 with Helium",
             ARM,
             ("-mcpu=cortex-m55", "-mfloat-abi=hard"),
+            _zig_arm("cortex_m55+mve+mve_fp"),
             (AN547,),
         ),
-        Core("rv32imac", "RV32IMAC", RISCV, ("-march=rv32imac", "-mabi=ilp32"), (VIRT,)),
+        Core(
+            "rv32imac",
+            "RV32IMAC",
+            RISCV,
+            ("-march=rv32imac", "-mabi=ilp32"),
+            ZigTarget("riscv32-freestanding-none", ("-mcpu=generic_rv32+m+a+c", "-mcmodel=medium")),
+            (VIRT,),
+        ),
     )
 }
 

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from runtime.devices.compiling import CrossCompiler, first_error
 from runtime.devices.cores import Machine
+from runtime.devices.elf import section_sizes
 from runtime.devices.simulation import C_TYPES, GoldenVectors, Sizes
 from targets.errors import GateFailed, InputError
 
 SOURCE_NAME = re.compile(r"[A-Za-z_]\w*\.[ch]")
 TOO_LARGE = re.compile(r"region `\w+' overflowed|will not fit in region")
 LINKER_SCRIPT = "firmware.ld"
-BENCH_FILES = ("bench.c", "bench.h", "cortex_m.c", "riscv.c", LINKER_SCRIPT)
+BENCH_FILES = ("bench.c", "bench.h", "cortex_m.c", "riscv.c", LINKER_SCRIPT, "zig/string.h")
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ def furnish(folder: Path, sources: Mapping[str, bytes], vectors: GoldenVectors) 
     Raises InputError for other sources than one NAME.c with its headers.
     """
     name = _model_name(sources)
-    for part in ("model", "bench"):
-        (folder / part).mkdir()
+    for part in ("model", "bench/zig"):
+        (folder / part).mkdir(parents=True)
     for source, content in sources.items():
         (folder / "model" / source).write_bytes(content)
     for source in BENCH_FILES:
@@ -68,7 +69,7 @@ def build(compiler: CrossCompiler, name: str, *, operators: int = 0) -> Firmware
         script = f"bench/{LINKER_SCRIPT}"
         linked = compiler.link([*objects, support], script, target, _layout(machine))
         if linked.status == 0:
-            sizes = _sizes(compiler.section_sizes(target))
+            sizes = _sizes(section_sizes((compiler.folder / target).read_bytes()))
             return Firmware(compiler.folder / target, machine, sizes)
         if not TOO_LARGE.search(linked.errors):
             raise GateFailed(
