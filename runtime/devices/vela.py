@@ -20,6 +20,7 @@ from runtime.devices.children import Finished, ToolMissing, run_tool
 from runtime.doctor import installed_version
 from runtime.figures import Figure, Provenance
 from runtime.profiling.backends import Findings, Request
+from runtime.profiling.operators import operators_of
 from runtime.profiling.records import OperatorRow, Reading, Unavailable
 from targets.catalog import load_target
 from targets.errors import GateUnavailable, InputError
@@ -131,7 +132,6 @@ class _Layer:
     output: str
     place: str  # "NPU" or "CPU"
     cycles: float
-    macs: int
 
 
 def _tables(folder: Path) -> tuple[dict[str, str], list[_Layer]]:
@@ -148,11 +148,10 @@ def _tables(folder: Path) -> tuple[dict[str, str], list[_Layer]]:
                     output=row["Name"],
                     place=row["Target"],
                     cycles=float(row["Op Cycles"]),
-                    macs=int(row["MAC Count"]),
                 )
                 for row in csv.DictReader(file)
             ]
-        for name in ("cycles_total", "cycles_npu", "core_clock", "nn_macs"):
+        for name in ("cycles_total", "cycles_npu", "core_clock"):
             float(summary[name])
     except (ValueError, KeyError, OSError) as error:
         raise GateUnavailable(
@@ -174,9 +173,10 @@ def _figures(
         "compiler's estimate, operators on the CPU not included"
     )
     work = artefact.sidecar.network.macs_per_step
-    on_npu = sum(layer.macs for layer in layers if layer.place == "NPU")
-    operators = {(layer.output, layer.kind): layer.place for layer in layers}
-    held = sum(place == "NPU" for place in operators.values())
+    on_cpu = {layer.output for layer in layers if layer.place == "CPU"}
+    operators = operators_of(artefact)
+    held = [row for row in operators if row.output not in on_cpu]
+    on_npu = sum(row.macs for row in held)
 
     def figure(name: str, value: float, unit: str, conditions: str, *limits: float) -> Figure:
         low, high = limits or (value, value)
@@ -208,9 +208,9 @@ def _figures(
         figure("MACs on the NPU", 100.0 * on_npu / work, "%", f"{on_npu:,} of {work:,}"),
         figure(
             "operators on the NPU",
-            100.0 * held / len(operators),
+            100.0 * len(held) / len(operators),
             "%",
-            f"{held} of {len(operators)}",
+            f"{len(held)} of {len(operators)}",
         ),
     ]
     for memory in MEMORIES:
@@ -234,7 +234,6 @@ def _operators(layers: Sequence[_Layer], refused: dict[str, str]) -> tuple[Opera
             step=step,
             kind=parts[0].kind,
             output=output,
-            macs=sum(part.macs for part in parts),
             value=None if parts[0].place == "CPU" else sum(part.cycles for part in parts),
             unit="cycles",
             provenance=Provenance.MODELLED,
