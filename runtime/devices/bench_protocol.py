@@ -35,7 +35,7 @@ _NOTHING = 0xFFFFFFFF  # ticks or stack that could not be had
 # Implementer and part number of CPUID, from Arm's technical reference manuals of the cores.
 _CORTEX_M = {
     0xC20: "cortex-m0",
-    0xC60: "cortex-m0+",
+    0xC60: "cortex-m0plus",
     0xC21: "cortex-m1",
     0xC23: "cortex-m3",
     0xC24: "cortex-m4",
