@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from runtime.engines import ENGINES
+from runtime.profiling.backends import BACKENDS, BackendInfo
 
 VERSION_TIMEOUT = 10.0  # seconds
 VERSION = re.compile(r"\d+\.\d+(\.\d+)*")
@@ -40,6 +41,7 @@ class _Tool:
     name: str
     purpose: str
     get: str
+    ask: str = "--version"
 
 
 _PACKAGES = (
@@ -62,7 +64,9 @@ _PACKAGES = (
         "'sordino[tensorflow]'",
     ),
     _Package("profile", "vela", ("ethos-u-vela",), "models Ethos-U NPUs", "'sordino[profile]'"),
-    _Package("profile", "pyelftools", ("pyelftools",), "reads firmware", "'sordino[profile]'"),
+    _Package("profile", "pyserial", ("pyserial",), "reads boards", "'sordino[profile]'"),
+    _Package("profile", "ziglang", ("ziglang",), "compiles for bare cores", "'sordino[profile]'"),
+    _Package("profile", "sounddevice", ("sounddevice",), "live audio", "'sordino[live]'"),
 )
 _TOOLS = (
     _Tool("gcc", "compiles packs for this host", "gcc"),
@@ -79,6 +83,9 @@ _TOOLS = (
         "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf",
     ),
     _Tool("qemu-system-riscv32", "runs RISC-V firmware without a board", "qemu-system-misc"),
+    _Tool("adb", "reaches Android devices", "adb"),
+    _Tool("ssh", "reaches Linux devices", "openssh-client", ask="-V"),
+    _Tool("aarch64-linux-gnu-gcc", "compiles for 64-bit Arm Linux", "gcc-aarch64-linux-gnu"),
     _Tool("flite", "speaks the demo corpus anew", "flite"),
     _Tool("espeak-ng", "speaks the demo corpus anew", "espeak-ng"),
 )
@@ -89,6 +96,7 @@ def examine() -> tuple[Finding, ...]:
     return (
         *(_engine(name) for name in ENGINES),
         *(_package(package) for package in _PACKAGES),
+        *(_backend(info) for info in BACKENDS.values()),
         *(_tool(tool) for tool in _TOOLS),
     )
 
@@ -115,6 +123,17 @@ def _engine(name: str) -> Finding:
     return Finding("engine", name, bool(version), version, info.summary, info.install)
 
 
+def _backend(info: BackendInfo) -> Finding:
+    """A place to profile on; whether a device answers is seen when it is asked."""
+    present = all(any(map(shutil.which, group)) for group in info.programs) and all(
+        installed_version(group) for group in info.distributions
+    )
+    what = f"{info.summary} ({info.provenance})"
+    return Finding(
+        "profile --on", info.name, present, "ready" if present else "", what, info.install
+    )
+
+
 def _package(package: _Package) -> Finding:
     version = installed_version(package.distributions)
     return Finding(
@@ -129,7 +148,7 @@ def _package(package: _Package) -> Finding:
 
 def _tool(tool: _Tool) -> Finding:
     path = shutil.which(tool.name)
-    version = _tool_version(path) if path else ""
+    version = _tool_version(path, tool.ask) if path else ""
     return Finding(
         "tool", tool.name, bool(path), version, tool.purpose, f"sudo apt install {tool.get}"
     )
@@ -145,11 +164,11 @@ def installed_version(distributions: tuple[str, ...]) -> str:
     return ""
 
 
-def _tool_version(path: str) -> str:
-    """The version in what ``--version`` says; a tool that will not say is still present."""
+def _tool_version(path: str, ask: str = "--version") -> str:
+    """The version in what a tool says of itself; one that will not say is still present."""
     try:
         asked = subprocess.run(
-            [path, "--version"],
+            [path, ask],
             capture_output=True,
             text=True,
             timeout=VERSION_TIMEOUT,
@@ -158,5 +177,5 @@ def _tool_version(path: str) -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return "version unknown"
-    found = VERSION.search(asked.stdout)
+    found = VERSION.search(asked.stdout or asked.stderr)
     return found[0] if found else "version unknown"

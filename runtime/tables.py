@@ -25,6 +25,7 @@ COLOURS = {
     "fits": "green",
     "does not fit": "bold red",
     "unknown": "yellow",
+    "no limit": "dim",
 }
 
 
@@ -105,11 +106,19 @@ def fit_table(fit: FitReport) -> Table:
             line.basis,
             escape(line.note),
         )
+    if fit.remedies:
+        first, *others = (f"{remedy.text} ({remedy.verdict})" for remedy in fit.remedies)
+        table.caption = escape(
+            "\n".join([f"Cheapest change: {first}", *(f"Or: {o}" for o in others)])
+        )
+        table.caption_justify = "left"
     return table
 
 
 def _amount(value: float | None, unit: str) -> str:
-    return "" if value is None else f"{value:,.0f} {unit}"
+    if value is None:
+        return ""
+    return f"{value:,.0f} {unit}" if value >= 100.0 else f"{value:,.3g} {unit}"
 
 
 def gate_table(gates: Iterable[GateResult], title: str) -> Table:
@@ -167,17 +176,16 @@ def doctor_table(findings: Sequence[Finding]) -> Table:
     """What is there with its version, what is not with the way to get it."""
     table = Table(title="This machine")
     table.add_column("name", no_wrap=True)
-    table.add_column("found", overflow="fold", max_width=22)
-    table.add_column("what for", overflow="fold")
-    table.add_column("how to get it", overflow="fold")
+    table.add_column("found", overflow="fold", max_width=20)
+    table.add_column("what for, and how to get it", overflow="fold")
     group = ""
     for finding in findings:
         if finding.group != group:
             table.add_section()
             group = finding.group
         found = f"[green]{escape(finding.version)}[/]" if finding.present else "[yellow]missing[/]"
-        get = "" if finding.present else escape(finding.get)
-        table.add_row(finding.name, found, escape(finding.purpose), get)
+        get = "" if finding.present else f"\n→ {escape(finding.get)}"
+        table.add_row(finding.name, found, escape(finding.purpose) + get)
     return table
 
 
