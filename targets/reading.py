@@ -117,7 +117,7 @@ def _shown(value: Any) -> str:
 
 def _meant(field: str) -> str:
     close = difflib.get_close_matches(field, _known_fields(), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _known_fields() -> list[str]:

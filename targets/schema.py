@@ -12,7 +12,16 @@ SCHEMA: Final = "sordino-target/2"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
 
 MemoryKind = Literal[
-    "flash", "mram", "rom", "external-flash", "storage", "sram", "tcm", "external-ram", "dram"
+    "flash",
+    "mram",
+    "rram",
+    "rom",
+    "external-flash",
+    "storage",
+    "sram",
+    "tcm",
+    "external-ram",
+    "dram",
 ]
 Content = Literal["code", "weights", "data"]  # data: arena, states, stack, buffers
 DeviceClass = Literal[
