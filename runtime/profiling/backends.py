@@ -77,7 +77,12 @@ BACKENDS: dict[str, BackendInfo] = {
     info.name: info
     for info in (
         BackendInfo(
-            "host", "runtime.devices.host", "times engines on this machine", "measured-host"
+            "host",
+            "runtime.devices.host",
+            "times engines on this machine",
+            "measured-host",
+            distributions=(("onnxruntime", "ai-edge-litert", "tflite-micro"),),
+            install="pip install onnxruntime ai-edge-litert",
         ),
         BackendInfo(
             "simulator",
