@@ -49,7 +49,7 @@ ROUNDED: frozenset[Format] = frozenset({"tflite-fp16", "tflite-int8w"})
 class Emitted:
     """The bytes of one model file; ``quantized`` is what an integer one was written from.
 
-    Of C, ``origin`` is the TFLite file it was generated from, ``sources`` are the headers beside
+    Of C, ``origin`` is the TFLite file it was generated from, ``sources`` are the files beside
     it, and ``memory`` is what it takes in bytes.
     """
 

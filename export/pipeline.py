@@ -138,7 +138,7 @@ def verified_models(
     progress("writing in memory", 0.3)
     needed: tuple[Format, ...] = (*formats, *map(origin_of, formats), "tflite-fp32")
     files: dict[Format, Emitted] = {
-        name: emit(name, trained.student, quantized)
+        name: emit(name, trained.student, quantized, contract)
         for name in dict.fromkeys(needed)
         if name != "onnx-fp32"  # traced while other files are judged: it takes long
     }

@@ -54,7 +54,7 @@ def rehearse(
     """
     trained = Trained("student", name, contract, own_student(network.eval()))
     graph = trained.student.graph
-    emitted, prepared = _emit(trained.student, format)
+    emitted, prepared = _emit(trained.student, format, contract)
     with tempfile.TemporaryDirectory(prefix="sordino-") as folder:
         sidecar = describe(trained, emitted, _NOTHING, prepared)
         if not arena:
@@ -69,13 +69,15 @@ def rehearse(
     return Rehearsal(graph, sidecar, tuple(measured), tuple(lacking))
 
 
-def _emit(student: Student, format: Format) -> tuple[Emitted, Prepared | None]:
+def _emit(
+    student: Student, format: Format, contract: StftContract
+) -> tuple[Emitted, Prepared | None]:
     graph, width = student.graph, WIDTHS.get(format)
     if width is None:
-        return emit(format, student, {}), None
+        return emit(format, student, {}, contract), None
     names = [tensor.name for tensor in graph.inputs]
     names += [operator.output.name for operator in graph.operators]
     calibration = Calibration(dict.fromkeys(names, (-1.0, 1.0)), 0, "0" * 64)
     wide = wide_everywhere(graph) if width == "int16x8" else ()
     prepared = Prepared(graph, calibration, {width: quantize_graph(graph, calibration, wide)})
-    return emit(format, student, prepared.quantized), prepared
+    return emit(format, student, prepared.quantized, contract), prepared

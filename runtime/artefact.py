@@ -76,7 +76,7 @@ class Sidecar(_Record):
     name: str
     target: str  # artefact format, e.g. "tflite-int8"
     model: ModelFile
-    sources: tuple[ModelFile, ...] = ()  # what C needs beside the model file: headers
+    sources: tuple[ModelFile, ...] = ()  # of C, beside the model file: headers, audio path
     contract: StftContract
     inputs: tuple[TensorSpec, ...]  # inputs[0] is the features [1, 1, bins, 3]
     outputs: tuple[TensorSpec, ...]  # outputs[0]: mask [1, 1, bins, 1], complex [1, 1, bins, 2]
@@ -84,7 +84,8 @@ class Sidecar(_Record):
     network: Network
     quantization: dict[str, str | int | float] = {}
     operators: dict[str, int] = {}
-    memory: dict[str, int] = {}  # of C, in bytes: "ram" (state and arena), "constants"
+    memory: dict[str, int] = {}  # of C, in bytes: "ram" (state and arena), "constants";
+    # of its audio path beside them "audio_ram", "audio_constants"
     tools: dict[str, str] = {}  # package → version that made the file
     provenance: dict[str, str] = {}  # checkpoint and recipe hashes, data, licences
     gates: tuple[GateResult, ...] = ()

@@ -12,9 +12,9 @@ from runtime.devices.compiling import CrossCompiler, first_error
 from runtime.devices.cores import Machine
 from runtime.devices.elf import section_sizes
 from runtime.devices.simulation import C_TYPES, GoldenVectors, Sizes
-from targets.errors import GateFailed, InputError
+from runtime.generated_c import model_name
+from targets.errors import GateFailed
 
-SOURCE_NAME = re.compile(r"[A-Za-z_]\w*\.[ch]")
 TOO_LARGE = re.compile(r"region `\w+' overflowed|will not fit in region")
 LINKER_SCRIPT = "firmware.ld"
 BENCH_FILES = ("bench.c", "bench.h", "cortex_m.c", "riscv.c", LINKER_SCRIPT, "zig/string.h")
@@ -32,9 +32,9 @@ class Firmware:
 def furnish(folder: Path, sources: Mapping[str, bytes], vectors: GoldenVectors) -> str:
     """Lay out sources, bench and golden features in ``folder``; returns the model's name.
 
-    Raises InputError for other sources than one NAME.c with its headers.
+    Raises InputError for other sources than those of one model.
     """
-    name = _model_name(sources)
+    name = model_name(sources)
     for part in ("model", "bench/zig"):
         (folder / part).mkdir(parents=True)
     for source, content in sources.items():
@@ -108,19 +108,6 @@ def _sizes(sections: Mapping[str, int]) -> Sizes:
         library_data=of(".library.data", ".library.bss"),
         instance=of(".instance"),
     )
-
-
-def _model_name(sources: Mapping[str, bytes]) -> str:
-    strange = [name for name in sources if not SOURCE_NAME.fullmatch(name)]
-    if strange:
-        raise InputError(f"{strange[0]!r} is not the name of a C source.", hint="NAME.c, NAME.h")
-    bodies = [name.removesuffix(".c") for name in sources if name.endswith(".c")]
-    if len(bodies) != 1 or f"{bodies[0]}.h" not in sources:
-        raise InputError(
-            "A generated model is one C file and its headers.",
-            hint="Give NAME.c, NAME.h and sordino_kernels.h.",
-        )
-    return bodies[0]
 
 
 def _bench_model(name: str, vectors: GoldenVectors) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 
 from runtime.artefact import Artefact, StateSpec, TensorSpec, source_files
 from runtime.engines import Array, EngineMissing, Port
+from runtime.generated_c import model_name, network_files
 from targets.errors import InputError
 
 COMPILERS = ("cc", "gcc", "clang")
@@ -23,7 +24,7 @@ COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-std=c99", "-O3", "-ffp-contract=off", "-fPIC", "-shared")
 STRICT = ("-Werror=incompatible-pointer-types", "-Werror=implicit-function-declaration")
 COMPILE_SECONDS = 300.0
-_SOURCE = re.compile(r"[A-Za-z_]\w*\.[ch]")
+C_TYPES = {"int8": "int8_t", "int16": "int16_t", "float32": "float"}
 _SHIM = "sordino_native_shim.c"  # no generated file is called so
 
 
@@ -64,7 +65,10 @@ class NativeEngine:
             [self.outputs[i] for i in self._given],
             [self.inputs[i] for i in self._held],
         )
-        self._library = _compiled(sources, shim)
+        step = {name: sources[name] for name in network_files(sources)}
+        self._library = compiled(step, shim)
+        self._library.native_size.restype = ctypes.c_size_t
+        self._library.native_state.restype = ctypes.c_void_p
         # Words, so that the struct is aligned as its 64-bit member asks.
         self._memory = (ctypes.c_int64 * (-(-self._library.native_size() // 8)))()
         self._library.native_init(self._memory)
@@ -178,20 +182,20 @@ def _shim(
 
 
 def _c(port: Port) -> str:
-    return {"int8": "int8_t", "int16": "int16_t", "float32": "float"}[port.dtype]
+    return C_TYPES[port.dtype]
 
 
 def _header(sources: Mapping[str, bytes]) -> tuple[str, str]:
     """Name of the model and text of its header."""
-    names = [name.removesuffix(".c") for name in sources if name.endswith(".c")]
-    strange = [name for name in sources if not _SOURCE.fullmatch(name)]
-    if strange or len(names) != 1 or f"{names[0]}.h" not in sources:
-        raise _other("a model is NAME.c, NAME.h and headers")
-    return names[0], sources[f"{names[0]}.h"].decode(errors="replace")
+    name = model_name(sources)
+    return name, sources[f"{name}.h"].decode(errors="replace")
 
 
-def _compiled(sources: Mapping[str, bytes], shim: str) -> Any:
-    """The shared library of a model, loaded; its file is gone."""
+def compiled(sources: Mapping[str, bytes], shim: str) -> Any:
+    """The shared library of all ``sources`` and a ``shim``, loaded; its file is gone.
+
+    Raises EngineMissing without a compiler, InputError for sources that do not compile.
+    """
     compiler = find_compiler()
     if compiler is None:
         raise EngineMissing(
@@ -218,8 +222,6 @@ def _compiled(sources: Mapping[str, bytes], shim: str) -> Any:
             loaded = ctypes.CDLL(str(library))
         except OSError as error:
             raise _other(str(error).removeprefix(f"{library}: ")) from error
-    loaded.native_size.restype = ctypes.c_size_t
-    loaded.native_state.restype = ctypes.c_void_p
     return loaded
 
 

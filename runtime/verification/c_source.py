@@ -17,14 +17,14 @@ COMPILE_SECONDS = 120.0
 NAME = "c-compiles"
 
 
-def c_compiles(sources: Mapping[str, bytes], model: str) -> GateResult:
-    """``model`` (one of the ``sources``) must compile without a warning under every compiler
-    found here; unavailable where there is none."""
+def c_compiles(sources: Mapping[str, bytes]) -> GateResult:
+    """Every C file of the ``sources`` must compile without a warning under every compiler found
+    here; unavailable where there is none."""
     limit = " ".join(STRICT[:-1])
     found = [name for name in COMPILERS if shutil.which(name)]
     if not found:
         return unavailable(NAME, limit, "no compiler found: install gcc or clang")
-    findings = [finding for name in found if (finding := _complaint(name, sources, model))]
+    findings = [finding for name in found if (finding := _complaint(name, sources))]
     return judged(
         NAME,
         findings,
@@ -34,12 +34,12 @@ def c_compiles(sources: Mapping[str, bytes], model: str) -> GateResult:
     )
 
 
-def _complaint(compiler: str, sources: Mapping[str, bytes], model: str) -> str:
-    """The first thing a compiler says about a model, empty when it is content."""
+def _complaint(compiler: str, sources: Mapping[str, bytes]) -> str:
+    """The first thing a compiler says about the sources, empty when it is content."""
     with tempfile.TemporaryDirectory(prefix="sordino-") as place:
         for name, content in sources.items():
             (Path(place) / name).write_bytes(content)
-        command = [compiler, *STRICT, "-c", model, "-o", "model.o"]
+        command = [compiler, *STRICT, "-c", *(name for name in sources if name.endswith(".c"))]
         try:
             run = subprocess.run(
                 command,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from runtime.artefact import C_MODEL, Artefact, GateResult, source_files
+from runtime.artefact import Artefact, GateResult, source_files
 from runtime.modelfile.check import checked_bytes
 from runtime.stft import FloatArray, StftContract
 from runtime.verification.agreement import bit_exact, compared
@@ -85,7 +85,7 @@ def _of_the_file(artefact: Artefact, content: bytes) -> list[GateResult]:
         case ".onnx":
             return onnx_gates(artefact, content)
         case _:
-            return [c_compiles(source_files(artefact), C_MODEL)]
+            return [c_compiles(source_files(artefact))]
 
 
 def probe_frames(contract: StftContract, sounds: Sounds) -> FloatArray:

@@ -207,13 +207,13 @@ def test_onnx_scales(tmp_path: Path, before: float, after: float, gate: str, wor
 def test_compiling_sees_a_warning(tmp_path: Path) -> None:
     artefact = generated(made(tmp_path, "tflite-int8"))
     sources = source_files(artefact)
-    assert c_compiles(sources, "model.c").verdict == "pass"
+    assert c_compiles(sources).verdict == "pass"
     spoilt = sources | {"model.c": sources["model.c"] + b"\nint unused(long v) { return v; }\n"}
-    gate = c_compiles(spoilt, "model.c")
+    gate = c_compiles(spoilt)
     assert gate.verdict == "fail"
     assert "edited" in gate.likely
 
 
 def test_without_a_compiler_nothing_is_passed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert c_compiles({}, "model.c").verdict == "unavailable"
+    assert c_compiles({}).verdict == "unavailable"
