@@ -39,7 +39,7 @@ def operators_of(artefact: Artefact) -> tuple[OperatorRow, ...]:
     content = artefact.path.read_bytes()
     suffix = artefact.path.suffix.lower()
     if suffix == ".tflite":
-        return _tflite_rows(check_tflite(content, artefact.path.name))
+        return tflite_rows(content, artefact.path.name)
     if suffix == ".onnx":
         return onnx_rows(content, artefact.path.name)
     return c_rows(content)
@@ -119,7 +119,9 @@ def c_rows(source: bytes) -> tuple[OperatorRow, ...]:
     return tuple(rows)
 
 
-def _tflite_rows(model: TfliteModel) -> tuple[OperatorRow, ...]:
+def tflite_rows(content: bytes, name: str = "The model") -> tuple[OperatorRow, ...]:
+    """A row for every operator. Raises ModelRefused, with ``name`` at its beginning."""
+    model = check_tflite(content, name)
     return tuple(_tflite_row(model, step, op) for step, op in enumerate(model.operators))
 
 
