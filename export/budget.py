@@ -14,13 +14,14 @@ from export.formats import FORMATS, Format
 from export.rehearsal import Rehearsal, rehearse
 from export.subjects import Role, Subject
 from runtime.figures import Figure, Provenance
-from runtime.profiling.needs_of import judge
+from runtime.profiling.needs_of import needs_of
 from runtime.profiling.records import Unavailable
 from runtime.stft import StftContract
 from targets.errors import InputError
-from targets.fit import FitLine, FitReport, Verdict, fit_verdict, modelled_step_us
+from targets.fit import fit_verdict, time_of
 from targets.needs import Needs
 from targets.schema import Target
+from targets.verdict import FitLine, FitReport, Verdict
 
 DEFAULT_FORMAT: Format = "tflite-int8"
 TOOL = "step graph"
@@ -34,6 +35,7 @@ class TargetBudget(_Record):
     """One network on one target. ``step_us`` is a range; without one ``step_note`` says why."""
 
     target: str
+    needs: Needs
     fit: FitReport
     step_us: tuple[float, float] | None
     step_note: str
@@ -79,10 +81,7 @@ def budget(subject: Subject, targets: Sequence[Target]) -> NetworkBudget:
         fits = [_fit(rehearsals[_format_of(target)], target, subject) for target in targets]
     else:
         figures, unavailable, macs = _counted(subject)
-        fits = [
-            _fit_of_counted(subject, target, macs, reason, parameters_of(network))
-            for target in targets
-        ]
+        fits = [_fit_of_counted(subject, target, macs, reason) for target in targets]
     return NetworkBudget(
         role=subject.role,
         name=subject.name,
@@ -198,34 +197,23 @@ def _line(error: Exception) -> str:
 
 
 def _fit(rehearsal: Rehearsal, target: Target, subject: Subject) -> TargetBudget:
-    report = judge(rehearsal.sidecar, rehearsal.arena, target)
-    report = report.model_copy(
-        update={"lines": tuple(_delayed(line, subject) for line in report.lines)}
-    )
-    macs = rehearsal.sidecar.network.macs_per_step
-    return _target_budget(report, target, rehearsal.sidecar.target, macs)
-
-
-def _delayed(line: FitLine, subject: Subject) -> FitLine:
-    """The latency line with the look-ahead of the network, which a sidecar never has."""
-    if line.budget != "algorithmic latency" or line.needs is None:
-        return line
-    needs = line.needs + subject.contract.milliseconds(look_ahead_samples(subject))
-    late = line.offers is not None and needs > line.offers
-    return line.model_copy(
-        update={"needs": needs, "verdict": "does not fit" if late else line.verdict}
-    )
+    needs = needs_of(rehearsal.sidecar, rehearsal.arena, target)
+    # A sidecar never has the look-ahead of the network.
+    delay = needs.algorithmic_delay + look_ahead_samples(subject)
+    needs = needs.model_copy(update={"algorithmic_delay": delay})
+    return _target_budget(fit_verdict(target, needs), target, needs)
 
 
 def _fit_of_counted(
-    subject: Subject, target: Target, macs: int | None, reason: str, parameters: int
+    subject: Subject, target: Target, macs: int | None, reason: str
 ) -> TargetBudget:
     """The fit of a network that cannot be exported (yet): bounds, and what is missing."""
     contract = subject.contract
+    parameters = parameters_of(subject.network)
     needs = Needs(
-        format=DEFAULT_FORMAT,
+        format=_format_of(target),
         parameters=parameters,
-        macs_per_step=macs or 0,
+        macs_per_step=macs,
         hop_samples=contract.hop,
         sample_rate=contract.sample_rate,
         algorithmic_delay=contract.algorithmic_delay + look_ahead_samples(subject),
@@ -233,45 +221,30 @@ def _fit_of_counted(
     )
     report = fit_verdict(target, needs)
     verdict: Verdict = "does not fit" if isinstance(subject.network, UNet) else "unknown"
-    lines = [FitLine(budget="export", verdict=verdict, note=reason)]
-    for line in report.lines:
-        match line.budget:
-            case "format" | "operators":
-                continue
-            case "flash":
-                note = f"a lower bound: one byte for each of {parameters:,} parameters"
-                lines.append(line.model_copy(update={"note": note}))
-            case "RAM":
-                note = "no arena without a step graph"
-                lines.append(line.model_copy(update={"note": note}))
-            case "real time" if macs is None:
-                note = "the work per step is not known"
-                lines.append(
-                    FitLine(
-                        budget=line.budget,
-                        verdict="unknown",
-                        offers=line.offers,
-                        unit=line.unit,
-                        note=note,
-                    )
-                )
-            case _:
-                lines.append(line)
-    report = report.model_copy(update={"lines": tuple(lines)})
-    return _target_budget(report, target, DEFAULT_FORMAT, macs)
+    lines = [FitLine(budget="export", verdict=verdict, note=reason, missing=("a step graph",))]
+    lines += [
+        _bound(line, parameters)
+        for line in report.lines
+        if line.budget not in ("format", "operators")
+    ]
+    return _target_budget(report.model_copy(update={"lines": tuple(lines)}), target, needs)
 
 
-def _target_budget(
-    report: FitReport, target: Target, format: str, macs: int | None
-) -> TargetBudget:
-    if macs is None:
-        return TargetBudget(
-            target=target.name, fit=report, step_us=None, step_note="the work is not known"
-        )
-    modelled = modelled_step_us(target, format, macs)
-    if isinstance(modelled, str):
-        return TargetBudget(target=target.name, fit=report, step_us=None, step_note=modelled)
-    return TargetBudget(target=target.name, fit=report, step_us=modelled, step_note="")
+def _bound(line: FitLine, parameters: int) -> FitLine:
+    """A line of what is known without a step graph."""
+    notes = {
+        "flash": f"a lower bound: one byte for each of {parameters:,} parameters",
+        "RAM": "unknown: the arena, without a step graph",
+    }
+    return line.model_copy(update={"note": notes.get(line.budget, line.note)})
+
+
+def _target_budget(report: FitReport, target: Target, needs: Needs) -> TargetBudget:
+    time = time_of(target, needs)
+    known = None if time.high_us is None else (time.low_us, time.high_us)
+    return TargetBudget(
+        target=target.name, needs=needs, fit=report, step_us=known, step_note=time.missing
+    )
 
 
 def contract_line(contract: StftContract) -> str:

@@ -173,7 +173,7 @@ def _conclude(found: NetworkBudget, changes: dict[str, Change | None], *, decisi
             else f"For {first.target}: {change.text}.",
         )
     unknown = [
-        f"{target.target}: {line.budget} ({line.note})"
+        f"{target.target}: {line.budget} ({', '.join(line.missing) or line.note})"
         for target in found.targets
         for line in target.fit.lines
         if line.verdict == "unknown"

@@ -107,8 +107,4 @@ def _why(target: TargetBudget) -> str:
         )
     if lines[0].budget == "export":
         return lines[0].note
-    unstated = [line.budget for line in lines if line.note.startswith("the profile states")]
-    reasons = [line.note for line in lines if line.budget not in unstated]
-    if unstated:
-        reasons.append(f"the profile states no figure for {', '.join(unstated)}")
-    return "; ".join(reasons)
+    return "; ".join(f"{line.budget}: {', '.join(line.missing) or line.note}" for line in lines)

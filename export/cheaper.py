@@ -7,7 +7,7 @@ network is taken that keeps most: the largest product of the shares of parameter
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,9 +17,10 @@ from export.footprint import activation_peak, weight_bytes
 from export.lowering import lower
 from export.subjects import Subject
 from runtime.contract import CONTRACTS, StftContract
-from runtime.figures import ARENA_FIGURE
-from targets.fit import Verdict, arena_with_margin, most_macs, ram_offer, weight_offer
+from targets.fit import fit_verdict
+from targets.remedies import all_mended
 from targets.schema import Target
+from targets.verdict import Verdict
 
 MULTIPLE = 4  # of channels and latents: what int8 kernels take at once
 STEPS = 16  # sizes are tried in sixteenths
@@ -34,24 +35,6 @@ class Change(BaseModel):
     verdict: Verdict
     network: UNetConfig
     contract: StftContract
-
-
-@dataclass(frozen=True)
-class _Limits:
-    """What a candidate may cost on the target; None where it is not known."""
-
-    macs: int | None
-    weight_bytes: float | None
-    peak_bytes: float | None
-
-    def hold(self, config: UNetConfig) -> bool:
-        graph = lower(UNet(config).eval())
-        costs = (
-            (graph.macs, self.macs),
-            (weight_bytes(graph, 1), self.weight_bytes),
-            (activation_peak(graph, 1), self.peak_bytes),
-        )
-        return all(limit is None or cost <= limit for cost, limit in costs)
 
 
 def cheapest_change(subject: Subject, target: Target) -> Change | None:
@@ -123,10 +106,10 @@ def _in_time(subject: Subject, limit_ms: float) -> Subject | None:
 
 def _smaller(subject: Subject, target: Target, current: NetworkBudget) -> Subject | None:
     config = _config(subject)
-    limits = _limits(subject, target, current)
+    holds = _judge_of_sizes(subject, target, current)
     graph = lower(UNet(config).eval())
     best, best_kept = None, 0.0
-    for candidate in filter(None, (_largest(sizes, limits.hold) for sizes in _knobs(config))):
+    for candidate in filter(None, (_largest(sizes, holds) for sizes in _knobs(config))):
         after = lower(UNet(candidate).eval())
         kept = (after.parameters / graph.parameters) * (after.macs / graph.macs)
         if kept > best_kept:
@@ -134,22 +117,38 @@ def _smaller(subject: Subject, target: Target, current: NetworkBudget) -> Subjec
     return None if best is None else replace(subject, network=UNet(best))
 
 
-def _limits(subject: Subject, target: Target, current: NetworkBudget) -> _Limits:
-    """Budgets of the target less what does not shrink with the network: the structure of the file
-    and of the arena."""
+def _judge_of_sizes(
+    subject: Subject, target: Target, current: NetworkBudget
+) -> Callable[[UNetConfig], bool]:
+    """Whether a network of other sizes mends every budget that ``subject`` exceeds.
+
+    What does not shrink with the network stays as it is: the structure of the file and of the
+    arena.
+    """
+    found = current.targets[0]
     graph = lower(UNet(_config(subject)).eval())
-    figures = {figure.name: figure.value for figure in current.figures}
-    flash, ram = weight_offer(target), ram_offer(target)
-    weights = peak = None
-    if flash is not None:
-        structure = figures["model file, int8"] - weight_bytes(graph, 1)
-        weights = flash - structure
-    if ram is not None and ARENA_FIGURE in figures:
-        arena = int(figures[ARENA_FIGURE])
-        rest = arena_with_margin(arena) - activation_peak(graph, 1)
-        peak = ram - rest
-    hop_us = 1e3 * subject.contract.milliseconds(subject.contract.hop)
-    return _Limits(most_macs(target, hop_us), weights, peak)
+    item = 4 if found.needs.format.endswith("fp32") else 1  # bytes
+
+    def holds(config: UNetConfig) -> bool:
+        smaller = lower(UNet(config).eval())
+        weights = weight_bytes(smaller, item) - weight_bytes(graph, item)
+        activations = activation_peak(smaller, item) - activation_peak(graph, item)
+        needs = found.needs.model_copy(
+            update={
+                "parameters": smaller.parameters,
+                "macs_per_step": smaller.macs,
+                "constant_bytes": _added(found.needs.constant_bytes, weights),
+                "static_ram_bytes": _added(found.needs.static_ram_bytes, activations),
+                "arena_bytes": _added(found.needs.arena_bytes, activations),
+            }
+        )
+        return all_mended(found.fit, fit_verdict(target, needs))
+
+    return holds
+
+
+def _added(size: int | None, more: int) -> int | None:
+    return None if size is None else max(0, size + more)
 
 
 def _knobs(config: UNetConfig) -> Iterator[list[UNetConfig]]:

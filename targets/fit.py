@@ -1,123 +1,103 @@
-"""Does an artefact fit a target? One line per budget: it fits, it does not, or it is unknown."""
+"""Does an artefact fit a target? One line per budget: it fits, it does not, or it is unknown.
+
+A limit that nobody stated is neither: its line shows the need, and decides nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Literal
+from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict
-
-from targets.catalog import BUILTIN, Origin, load_target, origin_of
+from targets.catalog import BUILTIN, load_target, origin_of
 from targets.needs import Needs
+from targets.placement import (
+    WITH_PROCESSES,
+    Placed,
+    arena_with_margin,
+    flash_pieces,
+    place,
+    ram_pieces,
+    weights_region,
+)
 from targets.schema import Target
+from targets.speed import StepTime, step_time
+from targets.verdict import (
+    FitLine,
+    FitReport,
+    LineVerdict,
+    Remedy,
+    Verdict,
+    least_certain,
+)
 
-Verdict = Literal["fits", "does not fit", "unknown"]
-Basis = Literal["exact", "measured-host", "modelled", "measured-device", "none"]
+__all__ = [
+    "CPU_SHARE",
+    "FitLine",
+    "FitReport",
+    "Remedy",
+    "Verdict",
+    "arena_with_margin",
+    "average_power_mw",
+    "fit_verdict",
+    "ram_offer",
+    "time_of",
+    "weight_offer",
+]
 
+ARENA_MISSING = "the arena (profile it where tflite_micro is installed, or export it as C)"
 CPU_SHARE = 0.8  # of a hop; the rest is for the front end and the firmware around it
-ARENA_MARGIN_BYTES = 2048
-ARENA_MARGIN_SHARE = 0.05
-
-# Cycles per multiply-accumulate on M4 and M33, by format: instructions of a whole step, exact in
-# simulation, times 1.14 cycles per instruction from documented timings at zero wait states.
-# Interpreter (with CMSIS-NN): 516 k instructions for 97 k MACs. Generated C: 2.28 (int8) and 2.63
-# (int16x8) per MAC for the preset tiny; the larger small needs 1.78 and 1.96. Not yet calibrated on
-# a board, hence the wide range, and hence no figure at all for cores that were not modelled.
-CYCLES_PER_MAC = {"tflite-int8": 6.1, "c-int8": 2.6, "c-int16x8": 3.0}
-MODELLED_RANGE = (0.9, 1.3)
-MODELLED_CORES = ("cortex-m4", "cortex-m33")
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FitLine(_Record):
-    """One budget. ``needs`` and ``offers`` share ``unit``; ``excess`` is how much is missing."""
-
-    budget: str
-    verdict: Verdict
-    needs: float | None = None
-    offers: float | None = None
-    unit: str = ""
-    basis: Basis = "none"
-    note: str = ""
-
-    @property
-    def excess(self) -> float:
-        """By how much the need exceeds the offer, 0 when it does not or either is unknown."""
-        if self.needs is None or self.offers is None:
-            return 0.0
-        return max(0.0, self.needs - self.offers)
-
-
-class FitReport(_Record):
-    """All budget lines of one artefact on one target."""
-
-    target: str
-    origin: Origin
-    lines: tuple[FitLine, ...]
-
-    @property
-    def verdict(self) -> Verdict:
-        """The worst line: one that does not fit beats one that is unknown."""
-        verdicts = {line.verdict for line in self.lines}
-        if "does not fit" in verdicts:
-            return "does not fit"
-        return "unknown" if "unknown" in verdicts or not verdicts else "fits"
-
-
-def arena_with_margin(arena_bytes: int) -> int:
-    """Bytes to reserve for an arena measured at ``arena_bytes``, a multiple of 16.
-
-    The margin is max(2 KiB, 5 %): interpreters of different word size and kernels with scratch
-    memory were seen to differ by less.
-    """
-    margin = max(ARENA_MARGIN_BYTES, -(-arena_bytes * ARENA_MARGIN_SHARE // 1))
-    return -(-(arena_bytes + int(margin)) // 16) * 16
 
 
 def fit_verdict(target: Target, needs: Needs) -> FitReport:
     """Compare what an artefact needs with every budget of ``target``."""
-    lines = [_format_line(target, needs.format), _operator_line(needs.format, needs.operators)]
+    lines = [_format_line(target, needs), _operator_line(needs)]
     if target.kind == "device":
-        delay_ms = 1e3 * needs.algorithmic_delay / needs.sample_rate
+        time = time_of(target, needs)
         lines += [
-            _flash_line(target, needs.constant_bytes, needs.parameters),
-            _ram_line(target, needs.arena_bytes, needs.static_ram_bytes),
-            _latency_line(target, delay_ms),
-            _real_time_line(target, needs.format, needs.macs_per_step, needs.hop_us, needs.p99_us),
+            *_memory_lines(target, needs),
+            _real_time_line(target, needs, time),
+            _algorithmic_line(target, needs),
+            _total_latency_line(target, needs, time),
+            *_power_lines(target, needs, time),
         ]
     return FitReport(target=target.name, origin=origin_of(target), lines=tuple(lines))
 
 
+def time_of(target: Target, needs: Needs) -> StepTime:
+    """Least and greatest time of one step, its weights read from where they have room."""
+    return step_time(target, needs, weights_region(target, needs))
+
+
 def weight_offer(target: Target) -> int | None:
-    """Bytes for constants: the product's budget where it states one, else the memory."""
+    """Bytes for constants and code: the product's budget where stated, else the memory."""
     return target.budget.weight_bytes or target.weight_bytes
 
 
 def ram_offer(target: Target) -> int | None:
-    """Bytes for data: the product's budget where it states one, else the memory."""
+    """Bytes for data: the product's budget where stated, else the memory."""
     return target.budget.ram_bytes or target.ram_bytes
 
 
-def _format_line(target: Target, artefact_format: str) -> FitLine:
+def _format_line(target: Target, needs: Needs) -> FitLine:
     takes = ", ".join(target.formats)
-    fits = artefact_format in target.formats
+    fits = needs.format in target.formats
     return FitLine(
         budget="format",
         verdict="fits" if fits else "does not fit",
         basis="exact",
-        note=artefact_format if fits else f"the artefact is {artefact_format}; it takes {takes}",
+        note=needs.format if fits else f"the artefact is {needs.format}; it takes {takes}",
     )
 
 
-def _operator_line(artefact_format: str, operators: Collection[str]) -> FitLine:
-    if artefact_format not in BUILTIN or not operators:
-        missing = "no operator list" if not operators else f"no operator set for {artefact_format}"
-        return FitLine(budget="operators", verdict="unknown", note=missing)
-    used = set(operators)
-    unknown = sorted(used - set(load_target(artefact_format).operators))
+def _operator_line(needs: Needs) -> FitLine:
+    if needs.format not in BUILTIN or not needs.operators:
+        lacking = (
+            f"the operator set of {needs.format}" if needs.operators else "the list of operators"
+        )
+        return FitLine(
+            budget="operators", verdict="unknown", note=f"unknown: {lacking}", missing=(lacking,)
+        )
+    used = set(needs.operators)
+    unknown = sorted(used - set(load_target(needs.format).operators))
     return FitLine(
         budget="operators",
         verdict="does not fit" if unknown else "fits",
@@ -126,122 +106,237 @@ def _operator_line(artefact_format: str, operators: Collection[str]) -> FitLine:
     )
 
 
-def _flash_line(target: Target, model_bytes: int, parameters: int) -> FitLine:
-    note = f"the model alone ({parameters:,} parameters), without the code of the runtime"
-    return _bytes_line("flash", model_bytes, weight_offer(target), "exact", note)
+# Memory
 
 
-def _ram_line(target: Target, arena_bytes: int | None, static_bytes: int | None) -> FitLine:
-    if static_bytes is not None:
-        note = "states and arena of the generated C, without stack"
-        return _bytes_line("RAM", static_bytes, ram_offer(target), "exact", note)
-    if arena_bytes is None:
-        return FitLine(
-            budget="RAM",
-            verdict="unknown",
-            offers=ram_offer(target),
-            unit="bytes",
-            note="the arena was not measured: tflite_micro is missing or does not run this format",
-        )
-    note = "arena with margin, measured on a 64-bit host, without kernel scratch and stack"
-    needs = arena_with_margin(arena_bytes)
-    return _bytes_line("RAM", needs, ram_offer(target), "measured-host", note)
+def _memory_lines(target: Target, needs: Needs) -> list[FitLine]:
+    flash, ram = flash_pieces(needs), ram_pieces(needs)
+    placed = place(target, [*flash, *ram])
+    split = len(flash)
+    stated = target.budget
+    return [
+        _bytes_line(
+            "flash",
+            placed[:split],
+            stated.weight_bytes,
+            target.weight_bytes,
+            unknown=() if needs.constant_bytes is not None else ("the size of the constants",),
+            uncounted=_uncounted_flash(target, needs),
+        ),
+        _bytes_line(
+            "RAM",
+            placed[split:],
+            stated.ram_bytes,
+            target.ram_bytes,
+            unknown=() if needs.working_bytes is not None else (ARENA_MISSING,),
+            uncounted=_uncounted_ram(target, needs),
+        ),
+    ]
 
 
-def _bytes_line(budget: str, needs: int, offers: int | None, basis: Basis, note: str) -> FitLine:
-    if offers is None:
-        verdict: Verdict = "unknown"
-        note = "the profile states no figure"
-    else:
-        verdict = "fits" if needs <= offers else "does not fit"
+def _uncounted_flash(target: Target, needs: Needs) -> tuple[str, ...]:
+    if needs.code_bytes is not None:
+        return ()
+    if not needs.format.startswith("c-"):
+        return ("code of the runtime that interprets it",)
+    return (f"code{_to_simulate(target)}",)
+
+
+def _to_simulate(target: Target) -> str:
+    """How to get what a simulation tells, where the core may have one."""
+    simulated = target.core.startswith(("cortex-m", "rv32"))
+    return " (simulate it: --on simulator)" if simulated else ""
+
+
+def _uncounted_ram(target: Target, needs: Needs) -> tuple[str, ...]:
+    with_processes = target.device_class in WITH_PROCESSES
+    uncounted = []
+    if needs.arena_bytes is not None and needs.working_bytes == needs.arena_bytes:
+        uncounted.append("scratch memory of kernels")
+    if needs.stack_bytes is None and not with_processes:
+        generated = needs.static_ram_bytes is not None
+        uncounted.append(f"stack{_to_simulate(target) if generated else ''}")
+    return tuple(uncounted)
+
+
+def _bytes_line(
+    name: str,
+    placed: Sequence[Placed],
+    budget: int | None,
+    memory: int | None,
+    *,
+    unknown: tuple[str, ...],
+    uncounted: tuple[str, ...],
+) -> FitLine:
+    """Pieces against the product's budget and against the regions that may hold them.
+
+    Of what is ``unknown`` the line is a lower bound that may refuse but not accept; what is
+    ``uncounted`` only has to be told.
+    """
+    needs = sum(one.piece.bytes for one in placed)
+    regions = {one.region.name: one.region.bytes or 0 for one in placed if one.region is not None}
+    offers = budget or sum(regions.values()) or memory
+    full = next((one for one in placed if one.full and one.region is not None), None)
+    homeless = [one.piece.name for one in placed if one.region is None]
+    verdict: LineVerdict = "fits"
+    if budget is not None and needs > budget:
+        verdict = "does not fit"
+    elif full is not None and full.region is not None:
+        verdict = "does not fit"
+        needs, offers = full.before + full.piece.bytes, full.region.bytes
+    elif budget is None and homeless:
+        verdict = "unknown"
+        unknown = (*unknown, f"the size of a memory that holds {' and '.join(homeless)}")
+    elif unknown:
+        verdict = "unknown"
+    notes = (_inventory(placed), _listed("unknown", unknown), _listed("not counted", uncounted))
     return FitLine(
-        budget=budget,
+        budget=name,
         verdict=verdict,
-        needs=needs,
+        needs=needs or None,
         offers=offers,
         unit="bytes",
-        basis=basis,
-        note=note,
+        basis=least_certain(*(one.piece.basis for one in placed)),
+        note="; ".join(filter(None, notes)),
+        missing=(*unknown, *uncounted),
     )
 
 
-def _latency_line(target: Target, delay_ms: float) -> FitLine:
+def _inventory(placed: Sequence[Placed]) -> str:
+    parts = []
+    for one in placed:
+        where = ""
+        if one.region is not None:
+            where = f" do not fit into {one.region.name}" if one.full else f" in {one.region.name}"
+        parts.append(f"{one.piece.bytes:,} {one.piece.name}{where}")
+    return ", ".join(parts)
+
+
+def _listed(label: str, missing: Sequence[str]) -> str:
+    return f"{label}: {', '.join(missing)}" if missing else ""
+
+
+# Time
+
+
+def _real_time_line(target: Target, needs: Needs, time: StepTime) -> FitLine:
+    share = target.budget.cpu_share or CPU_SHARE
+    limit = share * needs.hop_us
+    line = _range_line("real time", "µs", limit, time.low_us, time.high_us)
+    missing = (time.missing,) if time.missing else ()
+    if line.verdict == "unknown" and not missing:
+        missing = ("a measurement on the device: the limit lies within the range",)
+    span = (
+        ""
+        if time.high_us in (None, time.low_us)
+        else f"{time.low_us:,.0f} to {time.high_us:,.0f} µs: "
+    )
+    limited = f"limit {share:.0%} of a hop of {needs.hop_us / 1e3:g} ms"
+    return line.model_copy(
+        update={
+            "basis": time.basis,
+            "note": "; ".join(
+                filter(None, (span + time.how, limited, _listed("unknown", missing)))
+            ),
+            "missing": missing,
+        }
+    )
+
+
+def _algorithmic_line(target: Target, needs: Needs) -> FitLine:
+    delay_ms = 1e3 * needs.algorithmic_delay / needs.sample_rate
     limit = target.budget.algorithmic_latency_ms
-    if limit is None:
-        verdict: Verdict = "unknown"
-    else:
-        verdict = "fits" if delay_ms <= limit else "does not fit"
-    return FitLine(
-        budget="algorithmic latency",
-        verdict=verdict,
-        needs=delay_ms,
-        offers=limit,
-        unit="ms",
-        basis="exact",
-        note="the profile states no limit" if limit is None else "window and look-ahead",
+    line = _range_line("algorithmic latency", "ms", limit, delay_ms, delay_ms)
+    return line.model_copy(update={"basis": "exact", "note": "window and look-ahead"})
+
+
+def _total_latency_line(target: Target, needs: Needs, time: StepTime) -> FitLine:
+    """Window overlap + hop + compute + I/O; a hop of buffering is part of the first two."""
+    hop_ms = needs.hop_us / 1e3
+    window_ms = 1e3 * needs.algorithmic_delay / needs.sample_rate - hop_ms
+    io_ms = target.budget.io_ms
+    missing = ["compute (see real time)"] if time.high_us is None else []
+    if io_ms is None:
+        missing.append("I/O (budget.io_ms of the profile)")
+    low = window_ms + hop_ms + time.low_us / 1e3 + (io_ms or 0.0)
+    high = None if missing or time.high_us is None else low + (time.high_us - time.low_us) / 1e3
+    compute = _interval(time.low_us / 1e3, None if time.high_us is None else time.high_us / 1e3)
+    note = (
+        f"window {window_ms:.3g} + hop {hop_ms:.3g} + compute {compute} + "
+        f"I/O {'unknown' if io_ms is None else f'{io_ms:.3g}'} ms"
+    )
+    limit = target.budget.total_latency_ms
+    line = _range_line("total latency", "ms", limit, low, high)
+    if line.verdict == "unknown" and not missing:
+        missing = ["a measurement on the device: the limit lies within the range"]
+    return line.model_copy(
+        update={
+            "basis": "exact" if time.basis == "none" else time.basis,
+            "note": "; ".join(filter(None, (note, _listed("unknown", missing)))),
+            "missing": tuple(missing),
+        }
     )
 
 
-def _real_time_line(
-    target: Target, artefact_format: str, macs: int, hop_us: float, measured_us: float | None
+def _power_lines(target: Target, needs: Needs, time: StepTime) -> list[FitLine]:
+    """Average power of the computing core, where it is limited or known."""
+    limit = target.budget.power_mw
+    power = average_power_mw(target, needs, time)
+    if limit is None and power is None:
+        return []
+    if power is None:
+        missing = "supply current of the core" if target.energy is None else time.missing
+        return [
+            FitLine(
+                budget="power",
+                verdict="unknown",
+                offers=limit,
+                unit="mW",
+                note=f"unknown: {missing}",
+                missing=(missing,),
+            )
+        ]
+    line = _range_line("power", "mW", limit, *power)
+    missing = "sleep between steps, front end, converters"
+    note = f"active current × voltage × time of a step ÷ hop; not counted: {missing}"
+    update = {"basis": "modelled", "note": note, "missing": (missing,)}
+    return [line.model_copy(update=update)]
+
+
+def average_power_mw(target: Target, needs: Needs, time: StepTime) -> tuple[float, float] | None:
+    """Least and greatest average power of the core over a hop, in mW: active current × voltage ×
+    the part of the hop in which it computes. None where any of them is unknown."""
+    energy, clock = target.energy, target.clock_mhz
+    if energy is None or clock is None or time.high_us is None:
+        return None
+    active_mw = energy.active_ua_per_mhz * clock * energy.volts / 1e3
+    return active_mw * time.low_us / needs.hop_us, active_mw * time.high_us / needs.hop_us
+
+
+def _range_line(
+    name: str, unit: str, limit: float | None, low: float, high: float | None
 ) -> FitLine:
-    offers = CPU_SHARE * hop_us
-    if measured_us is not None:
-        return FitLine(
-            budget="real time",
-            verdict="fits" if measured_us <= offers else "does not fit",
-            needs=measured_us,
-            offers=offers,
-            unit="µs",
-            basis="measured-device",
-            note=f"99th percentile of a step against {CPU_SHARE:.0%} of a hop",
-        )
-    modelled = modelled_step_us(target, artefact_format, macs)
-    if isinstance(modelled, str):
-        return FitLine(
-            budget="real time", verdict="unknown", offers=offers, unit="µs", note=modelled
-        )
-    low, high = modelled
-    verdict: Verdict = "fits" if high <= offers else "does not fit" if low > offers else "unknown"
+    """A need between ``low`` and ``high`` (None: nobody knows) against a limit."""
+    verdict: LineVerdict = "unknown"
+    if limit is None:
+        verdict = "no limit"
+    elif low > limit:
+        verdict = "does not fit"
+    elif high is not None and high <= limit:
+        verdict = "fits"
+    decides = low if high is None or verdict == "does not fit" else high
     return FitLine(
-        budget="real time",
+        budget=name,
         verdict=verdict,
-        needs=low if verdict == "does not fit" else high,  # the bound that decides
-        offers=offers,
-        unit="µs",
-        basis="modelled",
-        note=(
-            f"modelled {low:.0f} to {high:.0f} µs: {macs:,} MACs × "
-            f"{CYCLES_PER_MAC[artefact_format]} cycles ({_runner(artefact_format)}, "
-            f"zero wait states), −10/+30 %; limit {CPU_SHARE:.0%} of a hop"
-        ),
+        needs=decides if decides > 0 else None,
+        offers=limit,
+        unit=unit,
+        low=low if decides > 0 and low != high else None,
+        high=high if low != high else None,
     )
 
 
-def _runner(artefact_format: str) -> str:
-    return "generated C" if artefact_format.startswith("c-") else "TFLM with CMSIS-NN"
-
-
-def modelled_step_us(
-    target: Target, artefact_format: str, macs_per_step: int
-) -> tuple[float, float] | str:
-    """Least and greatest time of one step in µs, or the reason why it cannot be modelled."""
-    clock = target.clock_mhz
-    if target.core not in MODELLED_CORES:
-        core = target.core or "a core the profile does not name"
-        return f"no calibrated cycle model for {core}: measure on the device"
-    if artefact_format not in CYCLES_PER_MAC:
-        return f"the cycle model covers {', '.join(CYCLES_PER_MAC)} only"
-    if clock is None:
-        return "the profile states no clock"
-    per_mac = CYCLES_PER_MAC[artefact_format]
-    low, high = (factor * per_mac * macs_per_step / clock for factor in MODELLED_RANGE)
-    return low, high
-
-
-def most_macs(target: Target, hop_us: float) -> int | None:
-    """The most MACs a step may have to fit ``target`` in its first modelled format, at every
-    modelled speed; None if unknown."""
-    format = next((name for name in target.formats if name in CYCLES_PER_MAC), "")
-    modelled = modelled_step_us(target, format, 1)
-    return None if isinstance(modelled, str) else int(CPU_SHARE * hop_us / modelled[1])
+def _interval(low: float, high: float | None) -> str:
+    if high is None:
+        return f"at least {low:.3g}" if low > 0 else "unknown"
+    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -10,7 +12,8 @@ class Needs(BaseModel):
 
     Of generated C, ``constant_bytes`` and ``static_ram_bytes`` are exact, ``code_bytes``,
     ``stack_bytes`` and ``instructions`` come from its simulation on the device's core. Of other
-    formats ``constant_bytes`` is the model file and ``arena_bytes`` TFLM's arena without margin.
+    formats ``constant_bytes`` is the model file and ``arena_bytes`` TFLM's arena without margin;
+    ``process_bytes`` is what a process takes at most to load and run it, beside its libraries.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -18,14 +21,16 @@ class Needs(BaseModel):
     format: str
     operators: tuple[str, ...] = ()  # kinds, each once
     parameters: int = Field(ge=0)
-    macs_per_step: int = Field(ge=0)
+    macs_per_step: int | None = Field(None, ge=0)
     hop_samples: int = Field(gt=0)
     sample_rate: int = Field(gt=0)  # Hz
     algorithmic_delay: int = Field(ge=0)  # samples: window and look-ahead, a hop included
-    constant_bytes: int = Field(ge=0)
+    constant_bytes: int | None = Field(None, ge=0)
     code_bytes: int | None = None
     static_ram_bytes: int | None = None
     arena_bytes: int | None = None
+    process_bytes: int | None = None
+    process_basis: Literal["measured-device", "measured-host"] = "measured-host"
     stack_bytes: int | None = None
     io_bytes: int = 0  # features, mask and, of C, what the caller holds beside the model's own RAM
     instructions: int | None = None  # of one step, the greatest of all frames
@@ -35,3 +40,9 @@ class Needs(BaseModel):
     def hop_us(self) -> float:
         """A hop in microseconds."""
         return 1e6 * self.hop_samples / self.sample_rate
+
+    @property
+    def working_bytes(self) -> int | None:
+        """States and intermediate results: of C, or else of a process, or else TFLM's arena."""
+        known = (self.static_ram_bytes, self.process_bytes, self.arena_bytes)
+        return next((size for size in known if size is not None), None)

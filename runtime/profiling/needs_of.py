@@ -9,17 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from math import prod
+from typing import Literal
 
 from runtime.artefact import Sidecar, TensorSpec
 from runtime.figures import ARENA_FIGURE, Figure, Provenance
-from targets.fit import FitReport, fit_verdict
 from targets.needs import Needs
+from targets.placement import WITH_PROCESSES
+from targets.remedies import advise
 from targets.schema import Target
+from targets.verdict import FitReport
 
 # Cores whose code another one executes unchanged, and is simulated as.
 SIMULATED_AS = {"cortex-m0plus": "cortex-m0"}
-# Which backends reach devices of a class; any reaches one without a class.
-REACHED_BY = {
+# Which backends reach devices of a class.
+REACHED_BY: dict[str, tuple[str, ...]] = {
     "phone": ("adb", "ssh"),
     "single-board-computer": ("ssh", "adb"),
     "microcontroller": ("serial",),
@@ -31,9 +34,14 @@ ITEM_BYTES = {"int8": 1, "int16": 2, "float32": 4}
 _NAMED = re.compile(r"(?P<what>[^\[]+?) \[(?P<place>.+)\]")
 
 
-def judge(sidecar: Sidecar, figures: Sequence[Figure], target: Target) -> FitReport:
-    """The fit of an artefact to a target, with all that ``figures`` tell of it."""
-    return fit_verdict(target, needs_of(sidecar, figures, target))
+def judge(
+    sidecar: Sidecar, figures: Sequence[Figure], target: Target, siblings: Sequence[Needs] = ()
+) -> FitReport:
+    """The fit of an artefact to a target, with all that ``figures`` tell of it.
+
+    ``siblings`` are the needs of other formats of the same network, which may be its remedy.
+    """
+    return advise(target, needs_of(sidecar, figures, target), siblings)
 
 
 def needs_of(sidecar: Sidecar, figures: Sequence[Figure], target: Target) -> Needs:
@@ -42,6 +50,7 @@ def needs_of(sidecar: Sidecar, figures: Sequence[Figure], target: Target) -> Nee
     core = simulated_core(target)
     constants = sidecar.memory.get("constants", sidecar.model.bytes)
     flash = _simulated(figures, "flash", core)
+    process = _process(figures, target)
     return Needs(
         format=sidecar.target,
         operators=tuple(sidecar.operators),
@@ -55,6 +64,8 @@ def needs_of(sidecar: Sidecar, figures: Sequence[Figure], target: Target) -> Nee
         static_ram_bytes=sidecar.memory.get("ram"),
         arena_bytes=_arena(figures),
         stack_bytes=_simulated(figures, "stack of a step", core),
+        process_bytes=process and int(process.value),
+        process_basis=_basis(process),
         io_bytes=_io_bytes(sidecar),
         instructions=_simulated(figures, "step, maximum", core),
         p99_us=_p99_us(figures, target),
@@ -79,6 +90,34 @@ def _arena(figures: Sequence[Figure]) -> int | None:
     return next((int(figure.value) for figure in found), None)
 
 
+def _process(figures: Sequence[Figure], target: Target) -> Figure | None:
+    """Peak memory of a process, on devices that have such: measured there, or else on this host;
+    of several the greatest."""
+    if target.device_class not in WITH_PROCESSES:
+        return None
+    for provenance in (Provenance.MEASURED_DEVICE, Provenance.MEASURED_HOST):
+        found = [
+            figure
+            for figure, name, place in _named(figures, provenance)
+            if name == "peak memory" and _reaches(place, provenance, target)
+        ]
+        if found:
+            return max(found, key=lambda figure: figure.value)
+    return None
+
+
+def _basis(figure: Figure | None) -> Literal["measured-device", "measured-host"]:
+    on_device = figure is not None and figure.provenance is Provenance.MEASURED_DEVICE
+    return "measured-device" if on_device else "measured-host"
+
+
+def _reaches(place: str, provenance: Provenance, target: Target) -> bool:
+    """Whether a measurement in ``place`` speaks of the target."""
+    if provenance is Provenance.MEASURED_HOST:
+        return True
+    return place.partition(" ")[0] in REACHED_BY.get(target.device_class or "", ())
+
+
 def _io_bytes(sidecar: Sidecar) -> int:
     """Features and mask of a C model, which the caller holds; an interpreter's are in its arena."""
     if not sidecar.memory:
@@ -92,11 +131,10 @@ def _bytes(tensor: TensorSpec) -> int:
 
 def _p99_us(figures: Sequence[Figure], target: Target) -> float | None:
     """The 99th percentile of a step on a device of the target's class; of several, the greatest."""
-    backends = REACHED_BY.get(target.device_class or "", ())
     found = [
         time
         for figure, name, place in _named(figures, Provenance.MEASURED_DEVICE)
-        if name == "step, p99" and place.partition(" ")[0] in backends
+        if name == "step, p99" and _reaches(place, Provenance.MEASURED_DEVICE, target)
         if (time := _microseconds(figure, target)) is not None
     ]
     return max(found, default=None)
