@@ -89,14 +89,15 @@ def _operator_table(operators: dict[str, int]) -> Table:
 
 
 def fit_table(fit: FitReport) -> Table:
-    """Every budget line of one target with its verdict."""
-    table = Table(title=f"Fit to {fit.target} ({fit.origin} profile): {coloured(fit.verdict)}")
-    table.add_column("budget")
+    """Every budget line of one target with its verdict; below, what each counts and what would
+    help."""
+    title = f"Fit to {fit.target} ({fit.origin} profile): {coloured(fit.verdict)}"
+    table = Table(title=title, caption_justify="left")
+    table.add_column("budget", no_wrap=True)
     table.add_column("needs", justify="right")
     table.add_column("offers", justify="right")
     table.add_column("verdict", no_wrap=True)
-    table.add_column("basis", no_wrap=True)
-    table.add_column("note", overflow="fold")
+    table.add_column("class", no_wrap=True)
     for line in fit.lines:
         table.add_row(
             escape(line.budget),
@@ -104,14 +105,12 @@ def fit_table(fit: FitReport) -> Table:
             _amount(line.offers, line.unit),
             coloured(line.verdict),
             line.basis,
-            escape(line.note),
         )
+    notes = [f"{line.budget}: {line.note}" for line in fit.lines if line.note]
     if fit.remedies:
         first, *others = (f"{remedy.text} ({remedy.verdict})" for remedy in fit.remedies)
-        table.caption = escape(
-            "\n".join([f"Cheapest change: {first}", *(f"Or: {o}" for o in others)])
-        )
-        table.caption_justify = "left"
+        notes += [f"Cheapest change: {first}", *(f"Or: {other}" for other in others)]
+    table.caption = escape("\n".join(notes))
     return table
 
 
