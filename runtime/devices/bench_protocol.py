@@ -93,6 +93,11 @@ class Hello:
         return ""
 
     @property
+    def masks_interrupts(self) -> bool:
+        """Whether the bench knows how on this core."""
+        return self.architecture in (1, 2)
+
+    @property
     def counter_name(self) -> str:
         return COUNTERS.get(self.counter, f"counter {self.counter}")
 
@@ -234,7 +239,9 @@ def _hello(session: int, body: bytes) -> Hello:
         model=model,
         output_only=bool(flags & 1),
         simulated=bool(flags & 2),
-        compiler="".join(c for c in body[_HELLO.size :].decode("ascii", "replace") if c.isprintable()),
+        compiler="".join(
+            c for c in body[_HELLO.size :].decode("ascii", "replace") if c.isprintable()
+        ),
     )
 
 

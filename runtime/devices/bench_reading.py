@@ -1,4 +1,4 @@
-"""What a bench's answers say: masks bit by bit, cycles, stack, operators; a figure or why there is none."""
+"""What a bench's answers say: masks bit by bit, cycles, stack, operators."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def reading_of(
         place=port,
         figures=tuple(figures),
         operators=tuple(operators),
-        unavailable=tuple([*lacking, *unread]),
+        unavailable=(*lacking, *unread),
         matches=difference is None or _within_tolerance(vectors, difference),
         difference="" if difference is None else _told(difference),
     )
@@ -94,9 +94,10 @@ class _Scribe:
         hello = self.hello
         clock = f" at {hello.clock_hz / 1e6:g} MHz as it states" if hello.clock_hz else ""
         kind = "simulated " if hello.simulated else ""
+        masked = ", interrupts masked" if hello.masks_interrupts else ""
         return (
             f"{len(self.run.answers)} frames on a {kind}{hello.core or 'core of unknown name'}"
-            f"{clock}, interrupts masked, {hello.overhead} {self.unit} of an empty step subtracted; "
+            f"{clock}{masked}, {hello.overhead} {self.unit} of an empty step subtracted; "
             f"{hello.compiler or 'compiler not stated'}"
         )
 
@@ -112,7 +113,9 @@ class _Scribe:
             lacking += [self._lacks(f"{step}, {rank}", reason) for rank in RANKS]
         else:
             cycles = [answer.ticks or 0 for answer in self.run.answers]
-            found, lost = self._step_figures(step, [max(0, c - self.hello.overhead) for c in cycles])
+            found, lost = self._step_figures(
+                step, [max(0, c - self.hello.overhead) for c in cycles]
+            )
             lacking += lost
         stacks = [answer.stack for answer in self.run.answers]
         known = [stack for stack in stacks if stack is not None]
@@ -122,7 +125,9 @@ class _Scribe:
             lacking.append(self._lacks("stack of a step", "not known on this core"))
         return found, lacking
 
-    def _step_figures(self, step: str, cycles: Sequence[int]) -> tuple[list[Figure], list[Unavailable]]:
+    def _step_figures(
+        self, step: str, cycles: Sequence[int]
+    ) -> tuple[list[Figure], list[Unavailable]]:
         ranks = {
             "median": float(np.median(cycles)),
             "p99": float(np.percentile(cycles, 99, method="higher")),
@@ -178,7 +183,8 @@ class _Scribe:
         if not self.hello.counts or _stands_still(self.run.answers):
             return f"{self.hello.counter_name}: the counter does not run"
         if any(answer.ticks is None for answer in self.run.answers):
-            return f"a step takes more than the {self.hello.counter_bits} bits of {self.hello.counter_name}"
+            bits, counter = self.hello.counter_bits, self.hello.counter_name
+            return f"a step takes more than the {bits} bits of {counter}"
         return ""
 
     def _no_time(self) -> str:

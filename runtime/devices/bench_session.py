@@ -1,5 +1,5 @@
-"""A conversation with a bench firmware: hello, then a frame at a time; or listening to one that only
-sends. Damaged messages are asked for again; what is heard besides them is ignored."""
+"""A conversation with a bench firmware: hello, then a frame at a time; or listening to one that
+only sends. Damaged messages are asked for again; what is heard besides them is ignored."""
 
 from __future__ import annotations
 
@@ -34,16 +34,23 @@ ATTEMPTS = 4  # of a frame
 NO_BENCH_HINT = "Flash the firmware that `sordino bench` writes, and name port and baud rate of it."
 
 
-class Wire(Protocol):
-    """Bytes to and from a board. Both raise GateUnavailable when the board is gone."""
+class Source(Protocol):
+    """Bytes from a board. ``name`` is where they come from."""
 
     name: str
 
     def read(self, seconds: float) -> bytes:
-        """What came, as soon as anything does; empty after ``seconds`` without."""
+        """What came, as soon as anything does; empty after ``seconds`` without. Raises Ended, and
+        GateUnavailable when the board is gone."""
         ...
 
-    def write(self, content: bytes) -> None: ...
+
+class Wire(Source, Protocol):
+    """Bytes from a board and to it."""
+
+    def write(self, content: bytes) -> None:
+        """Raises GateUnavailable when the board is gone."""
+        ...
 
 
 class Ended(Exception):
@@ -69,14 +76,84 @@ class Run:
     answers: tuple[FrameAnswer, ...]
 
 
-class Session:
-    """One conversation over a wire."""
+class Listener:
+    """What a board says, message by message."""
 
-    def __init__(self, wire: Wire, patience: Patience | None = None) -> None:
-        self._wire = wire
+    def __init__(self, source: Source, patience: Patience | None = None) -> None:
+        self._source = source
         self._patience = patience or Patience()
         self._unpacker = Unpacker()
         self._messages: deque[bytes] = deque()
+
+    def overhear(self) -> Hello:
+        """Wait for the hello of a board that only sends. Raises GateUnavailable without one."""
+        with suppress(Ended):
+            for answer in self._answers(self._patience.silence, 0):
+                if isinstance(answer, Hello):
+                    return answer
+        raise self._no_answer()
+
+    def listen(self, hello: Hello, frames: int) -> Run:
+        """Collect all frames of a board that only sends; it repeats them, so that what was lost
+        comes again. Raises GateUnavailable when a file ends before, or nothing new comes."""
+        found: dict[int, FrameAnswer] = {}
+        with suppress(Ended):
+            while len(found) < frames:
+                before = len(found)
+                for answer in self._answers(self._patience.silence, hello.operators):
+                    if isinstance(answer, Problem):
+                        raise _told(answer, len(found))
+                    if isinstance(answer, FrameAnswer) and answer.index < frames:
+                        found.setdefault(answer.index, answer)
+                    if len(found) == frames:
+                        break
+                if len(found) == before:
+                    break
+        if len(found) == frames:
+            return Run(hello, tuple(found[index] for index in range(frames)))
+        raise GateUnavailable(
+            f"Of {frames} frames {len(found)} arrived from {self._source.name}.",
+            hint="Let it run for longer; a slower trace loses less.",
+        )
+
+    def _answers(self, seconds: float, operators: int) -> Iterator[Answer]:
+        """What the board says within ``seconds``."""
+        deadline = time.monotonic() + seconds
+        while True:
+            while self._messages:
+                try:
+                    yield answer_of(self._messages.popleft(), operators)
+                except OtherVersion as problem:
+                    raise GateUnavailable(
+                        f"The bench on {self._source.name} speaks {problem}.",
+                        hint="Write it again with `sordino bench` and flash it.",
+                    ) from problem
+                except Damaged:
+                    continue
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            self._messages.extend(self._unpacker.feed(self._source.read(left)))
+
+    def _no_answer(self) -> GateUnavailable:
+        heard = self._unpacker.bytes
+        if not heard:
+            return GateUnavailable(
+                f"Nothing answers on {self._source.name}.",
+                hint=f"{NO_BENCH_HINT} Check power, and that RX and TX are crossed.",
+            )
+        return GateUnavailable(
+            f"{self._source.name} sent {heard} bytes, none of them from a bench.",
+            hint=f"{NO_BENCH_HINT} A wrong baud rate gives bytes like these.",
+        )
+
+
+class Session(Listener):
+    """A conversation with a board that listens."""
+
+    def __init__(self, wire: Wire, patience: Patience | None = None) -> None:
+        super().__init__(wire, patience)
+        self._wire = wire
 
     def hello(self) -> Hello:
         """Ask until the board answers; one that only sends is heard as well.
@@ -89,14 +166,6 @@ class Session:
             self._wire.write(ask_hello(session))
             for answer in self._answers(self._patience.between, 0):
                 if isinstance(answer, Hello) and (answer.session == session or answer.output_only):
-                    return answer
-        raise self._no_answer()
-
-    def overhear(self) -> Hello:
-        """Wait for the hello of a board that only sends. Raises GateUnavailable without one."""
-        with suppress(Ended):
-            for answer in self._answers(self._patience.silence, 0):
-                if isinstance(answer, Hello):
                     return answer
         raise self._no_answer()
 
@@ -122,60 +191,6 @@ class Session:
         raise GateUnavailable(
             f"The board on {self._wire.name} did not answer frame {index}.",
             hint="Check cable and power; a lower baud rate loses less.",
-        )
-
-    def listen(self, hello: Hello, frames: int) -> Run:
-        """Collect all frames of a board that only sends; it repeats them, so that what was lost
-        comes again. Raises GateUnavailable when a file ends before, or nothing new comes."""
-        found: dict[int, FrameAnswer] = {}
-        with suppress(Ended):
-            while len(found) < frames:
-                before = len(found)
-                for answer in self._answers(self._patience.silence, hello.operators):
-                    if isinstance(answer, Problem):
-                        raise _told(answer, len(found))
-                    if isinstance(answer, FrameAnswer) and answer.index < frames:
-                        found.setdefault(answer.index, answer)
-                    if len(found) == frames:
-                        break
-                if len(found) == before:
-                    break
-        if len(found) == frames:
-            return Run(hello, tuple(found[index] for index in range(frames)))
-        raise GateUnavailable(
-            f"Of {frames} frames {len(found)} arrived from {self._wire.name}.",
-            hint="Let it run for longer; a slower trace loses less.",
-        )
-
-    def _answers(self, seconds: float, operators: int) -> Iterator[Answer]:
-        """What the board says within ``seconds``."""
-        deadline = time.monotonic() + seconds
-        while True:
-            while self._messages:
-                try:
-                    yield answer_of(self._messages.popleft(), operators)
-                except OtherVersion as problem:
-                    raise GateUnavailable(
-                        f"The bench on {self._wire.name} speaks {problem}.",
-                        hint="Write it again with `sordino bench` and flash it.",
-                    ) from problem
-                except Damaged:
-                    continue
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return
-            self._messages.extend(self._unpacker.feed(self._wire.read(left)))
-
-    def _no_answer(self) -> GateUnavailable:
-        heard = self._unpacker.bytes
-        if not heard:
-            return GateUnavailable(
-                f"Nothing answers on {self._wire.name}.",
-                hint=f"{NO_BENCH_HINT} Check power, and that RX and TX are crossed.",
-            )
-        return GateUnavailable(
-            f"{self._wire.name} sent {heard} bytes, none of them from a bench.",
-            hint=f"{NO_BENCH_HINT} A wrong baud rate gives bytes like these.",
         )
 
 
@@ -227,9 +242,5 @@ def check_features(hello: Hello, vectors: GoldenVectors, place: str) -> None:
 
 def little_endian(vectors: GoldenVectors) -> list[bytes]:
     """The features of every frame as they travel."""
-    stored = np.ascontiguousarray(
-        vectors.features, vectors.features.dtype.newbyteorder("<")
-    )
+    stored = np.ascontiguousarray(vectors.features, vectors.features.dtype.newbyteorder("<"))
     return [frame.tobytes() for frame in stored]
-
-

@@ -1,4 +1,4 @@
-"""The bench firmware of an artefact: a folder that a user with a board compiles into his project."""
+"""The bench firmware of an artefact: a folder that a user with a board builds in his project."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def _known(record: Path) -> Mapping[str, str]:
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write beside ``folder`` and rename into place; an older bench goes once the new one stands."""
+    """Write beside ``folder``, then rename; an older bench goes when the new one stands."""
     building = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}.part")
     replaced = building.with_suffix(".old")
     try:

@@ -13,7 +13,7 @@ from targets.errors import InputError
 
 
 def golden_vectors(artefact: Artefact, frames: int) -> GoldenVectors:
-    """``frames`` frames of noise that swells and fades, and the masks of the same C on this machine.
+    """``frames`` frames of noise that swells and fades, and the masks of this C on this machine.
 
     `verify` has compared that C with the model's other forms. Raises InputError for an artefact
     that is not C, EngineMissing without a compiler for this machine.

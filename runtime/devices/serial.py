@@ -84,9 +84,7 @@ def findings_of(artefacts: Sequence[Artefact], measured: Artefact, found: Readin
         reason=f"the board runs {measured.sidecar.name}",
     )
     other = Reading(backend=found.backend, place=found.place, unavailable=(missing,))
-    return Findings(
-        tuple((found,) if artefact == measured else (other,) for artefact in artefacts)
-    )
+    return Findings(tuple((found,) if artefact == measured else (other,) for artefact in artefacts))
 
 
 class SerialWire:
@@ -184,5 +182,11 @@ def _ports_hint() -> str:
         from serial.tools.list_ports import comports
     except ModuleNotFoundError:
         return "Name the port of the board, such as /dev/ttyACM0."
-    found = [port.device for port in comports() if Path(port.device).exists() and port.hwid != "n/a"]
-    return f"Ports here: {', '.join(sorted(found))}." if found else "No board is seen on USB: check cable and power."
+    found = [
+        port.device for port in comports() if Path(port.device).exists() and port.hwid != "n/a"
+    ]
+    return (
+        f"Ports here: {', '.join(sorted(found))}."
+        if found
+        else "No board is seen on USB: check cable and power."
+    )

@@ -129,6 +129,13 @@ BACKENDS: dict[str, BackendInfo] = {
             distributions=(("pyserial",),),
             install="pip install 'sordino[profile]'",
         ),
+        BackendInfo(
+            "swo",
+            "runtime.devices.swo",
+            "reads the bench firmware of a microcontroller through its trace pin",
+            "measured-device",
+            address="file, host:port or port@baud",
+        ),
     )
 }
 
