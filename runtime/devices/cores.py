@@ -72,6 +72,11 @@ class Core:
     note: str = ""
 
     @property
+    def floats(self) -> bool:
+        """Whether the core computes with float32 itself."""
+        return "-mfloat-abi=hard" in self.flags
+
+    @property
     def clang_flags(self) -> tuple[str, ...]:
         """Clang takes GCC's flags but for this one."""
         return (*self.flags, *(flag for flag in self.toolchain.flags if flag.startswith("-m")))
@@ -221,9 +226,13 @@ CORES: dict[str, Core] = {
     )
 }
 
+# Cores that execute the code of a simulated one unchanged, instruction by instruction.
+ALIKE = {"cortex-m0plus": "cortex-m0", "rv32imc": "rv32imac"}
+
 
 def core_named(name: str) -> Core:
-    """The core called ``name``. Raises InputError for one that is not known."""
+    """The core called ``name``, or the one that stands for it; raises InputError without one."""
+    name = ALIKE.get(name, name)
     if name not in CORES:
         raise InputError(
             f"No core called {name!r} can be simulated.", hint=f"Known: {', '.join(CORES)}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -125,6 +125,12 @@ class Difference(_Record):
     differing: int  # values, over all frames
     largest: float  # difference, in stored values
 
+    def __str__(self) -> str:
+        return (
+            f"frame {self.frame}, value {self.value}: {self.actual:g} instead of "
+            f"{self.expected:g}; {self.differing} values differ, by {self.largest:g} at most"
+        )
+
 
 class SimulationReport(_Record):
     """A model on a simulated core. Instructions are exact; they are not cycles."""
@@ -151,28 +157,56 @@ class SimulationReport(_Record):
         """Whether every mask was the golden one to the bit."""
         return self.difference is None
 
-    def figures(self) -> tuple[Figure, ...]:
-        """The report as figures, each with where it comes from."""
-        over = f"over {self.frames} frames, {self.conditions}"
-        alone = f"linked firmware without the bench, {self.conditions}"
-        parts: list[tuple[str, float, str, str, str]] = [
-            ("step, median", self.step.median, "instructions", self.simulator, over),
-            ("step, minimum", self.step.minimum, "instructions", self.simulator, over),
-            ("step, maximum", self.step.maximum, "instructions", self.simulator, over),
-            ("stack of a step", self.stack, "bytes", self.simulator, f"deepest {over}"),
-            ("flash", self.sizes.flash, "bytes", self.compiler, alone),
-            ("RAM without stack", self.sizes.ram, "bytes", self.compiler, alone),
+    def figures(self, macs: int = 0) -> tuple[Figure, ...]:
+        """The report as figures, each with where it comes from; ``macs`` is the work of a step.
+
+        ``flash`` is the sum of code, constants and initialised data, ``RAM without stack`` that of
+        initialised and zeroed data.
+        """
+        over = f"over {self.frames} frames, {self.runs} runs, {self.conditions}"
+        step = self.step
+        figures = [
+            self._figure("step, median", step.median, "instructions", over, step),
+            self._figure("step, maximum", step.maximum, "instructions", over),
         ]
-        return tuple(
-            Figure(
-                name=f"{name} [{self.core}]",
-                value=value,
-                unit=unit,
-                provenance=self.provenance,
-                tool=tool,
-                conditions=conditions,
-            )
-            for name, value, unit, tool, conditions in parts
+        if macs:
+            per_mac = step.median / macs
+            figures.append(self._figure("instructions per MAC", per_mac, "", over))
+        deepest = f"deepest {over}, without interrupts"
+        figures.append(self._figure("stack of a step", self.stack, "bytes", deepest))
+        return (*figures, *self._size_figures())
+
+    def _size_figures(self) -> Iterator[Figure]:
+        sizes = self.sizes
+        for name, value, what in (
+            ("flash", sizes.flash, "code, constants and initialised data"),
+            ("RAM without stack", sizes.ram, "initialised and zeroed data"),
+            ("code", sizes.text + sizes.library_code, ".text, libraries included"),
+            ("constants", sizes.rodata, ".rodata"),
+            ("initialised data", sizes.data, ".data"),
+            ("zeroed data", sizes.ram - sizes.data, ".bss, states and arena included"),
+        ):
+            alone = f"{what}; linked firmware without the bench, {self.conditions}"
+            yield self._figure(name, value, "bytes", alone, tool=self.compiler)
+
+    def _figure(
+        self,
+        name: str,
+        value: float,
+        unit: str,
+        conditions: str,
+        spread: Count | None = None,
+        tool: str = "",
+    ) -> Figure:
+        return Figure(
+            name=f"{name} [{self.core}]",
+            value=value,
+            unit=unit,
+            provenance=self.provenance,
+            tool=tool or self.simulator,
+            conditions=conditions,
+            low=None if spread is None else spread.minimum,
+            high=None if spread is None else spread.maximum,
         )
 
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from runtime.devices import zig
-from runtime.devices.children import ToolMissing
+from runtime.devices.children import ToolMissing, find_tool
 from runtime.devices.compiling import CompilerName, CrossCompiler, Optimisation
 from runtime.devices.cores import Core
 from runtime.devices.gnu import GnuCompiler
@@ -22,6 +22,12 @@ def cross_compiler(
     if name == "zig":
         return ZigCompiler(folder, core, optimisation)
     return GnuCompiler(folder, core, optimisation, name)
+
+
+def require(core: Core) -> None:
+    """Raise ToolMissing unless a compiler and the simulator of ``core`` are installed here."""
+    find_tool(core.toolchain.simulator, core.toolchain.packages)
+    _installed(core)
 
 
 def _installed(core: Core) -> CompilerName:

@@ -12,6 +12,7 @@ from math import prod
 from typing import Literal
 
 from runtime.artefact import Sidecar, TensorSpec
+from runtime.devices.cores import ALIKE
 from runtime.figures import ARENA_FIGURE, Figure, Provenance
 from targets.needs import Needs
 from targets.placement import WITH_PROCESSES
@@ -19,8 +20,6 @@ from targets.remedies import advise
 from targets.schema import Target
 from targets.verdict import FitReport
 
-# Cores whose code another one executes unchanged, and is simulated as.
-SIMULATED_AS = {"cortex-m0plus": "cortex-m0"}
 # Which backends reach devices of a class.
 REACHED_BY: dict[str, tuple[str, ...]] = {
     "phone": ("adb", "ssh"),
@@ -74,7 +73,7 @@ def needs_of(sidecar: Sidecar, figures: Sequence[Figure], target: Target) -> Nee
 
 def simulated_core(target: Target) -> str:
     """The core that stands for the target's in simulation, empty where it names none."""
-    return SIMULATED_AS.get(target.core, target.core)
+    return ALIKE.get(target.core, target.core)
 
 
 def _simulated(figures: Sequence[Figure], what: str, core: str) -> int | None:
