@@ -174,19 +174,19 @@ def _bytes_line(
     ``uncounted`` only has to be told.
     """
     needs = sum(one.piece.bytes for one in placed)
+    unplaced = dict.fromkeys(one.missing for one in placed if one.missing)
     regions = {one.region.name: one.region.bytes or 0 for one in placed if one.region is not None}
-    offers = budget or sum(regions.values()) or memory
+    offers = budget or (None if unplaced else sum(regions.values())) or memory
     full = next((one for one in placed if one.full and one.region is not None), None)
-    homeless = [one.piece.name for one in placed if one.region is None]
     verdict: LineVerdict = "fits"
     if budget is not None and needs > budget:
         verdict = "does not fit"
     elif full is not None and full.region is not None:
         verdict = "does not fit"
         needs, offers = full.before + full.piece.bytes, full.region.bytes
-    elif budget is None and homeless:
+    elif budget is None and unplaced:
         verdict = "unknown"
-        unknown = (*unknown, f"the size of a memory that holds {' and '.join(homeless)}")
+        unknown = (*unknown, *unplaced)
     elif unknown:
         verdict = "unknown"
     notes = (_inventory(placed), _listed("unknown", unknown), _listed("not counted", uncounted))

@@ -32,6 +32,7 @@ class Needs(BaseModel):
     process_bytes: int | None = None
     process_basis: Literal["measured-device", "measured-host"] = "measured-host"
     stack_bytes: int | None = None
+    stack_basis: Literal["simulated", "measured-device"] = "simulated"
     io_bytes: int = 0  # features, mask and, of C, what the caller holds beside the model's own RAM
     instructions: int | None = None  # of one step, the greatest of all frames
     p99_us: float | None = None  # of one step, measured on this very device

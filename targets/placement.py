@@ -28,13 +28,20 @@ class Piece:
 
 @dataclass(frozen=True)
 class Placed:
-    """A piece and its region. Without room, ``region`` is the one with the most, and ``full``;
-    without a region of known size nothing can be said. ``before`` is what lay in it already."""
+    """A piece and its region, None where no region may hold it. ``before`` is what lay in it
+    already. Where none has room, it is the one with the most, and ``full``."""
 
     piece: Piece
     region: Memory | None
     before: int = 0
     full: bool = False
+
+    @property
+    def missing(self) -> str:
+        """What has to be known before the piece has a place, empty where it has one."""
+        if self.region is None:
+            return f"a memory that holds {self.piece.content}"
+        return f"the size of {self.region.name}" if self.region.bytes is None else ""
 
 
 def arena_with_margin(arena_bytes: int) -> int:
@@ -69,7 +76,7 @@ def ram_pieces(needs: Needs) -> list[Piece]:
         reserved = arena_with_margin(needs.arena_bytes)
         pieces.append(Piece("arena with margin", "data", reserved, "measured-host"))
     if needs.stack_bytes is not None:
-        pieces.append(Piece("stack", "data", needs.stack_bytes, "simulated"))
+        pieces.append(Piece("stack", "data", needs.stack_bytes, needs.stack_basis))
     if needs.io_bytes:
         pieces.append(Piece("features and mask", "data", needs.io_bytes, "exact"))
     return pieces
@@ -88,7 +95,7 @@ def place(target: Target, pieces: Sequence[Piece]) -> list[Placed]:
 
 
 def weights_region(target: Target, needs: Needs) -> Memory | None:
-    """Where the constants lie, None where they have no room or nothing is stated."""
+    """Where the constants lie, or would lie if there is room; None where nothing is stated."""
     if needs.constant_bytes is None:
         return None
     constants = place(target, flash_pieces(needs)[:1])[0]
@@ -102,7 +109,7 @@ def _home(regions: Sequence[Memory], piece: Piece, used: dict[str, int]) -> Plac
     for free, region in room:
         if piece.bytes <= free:
             return Placed(piece, region, used[region.name])
-    if not room or len(room) < len(regions):
-        return Placed(piece, None)  # perhaps one of unknown size has room
+    if not room or len(room) < len(regions):  # perhaps one of unknown size has room
+        return Placed(piece, next((region for region in regions if region.bytes is None), None))
     _, region = max(room, key=lambda pair: pair[0])
     return Placed(piece, region, used[region.name], full=True)

@@ -24,9 +24,9 @@ from targets.verdict import FitReport
 REACHED_BY: dict[str, tuple[str, ...]] = {
     "phone": ("adb", "ssh"),
     "single-board-computer": ("ssh", "adb"),
-    "microcontroller": ("serial",),
-    "board": ("serial",),
-    "hearing-aid": ("serial",),
+    "microcontroller": ("serial", "swo"),
+    "board": ("serial", "swo"),
+    "hearing-aid": ("serial", "swo"),
     "simulated": (),
 }
 ITEM_BYTES = {"int8": 1, "int16": 2, "float32": 4}
@@ -50,6 +50,8 @@ def needs_of(sidecar: Sidecar, figures: Sequence[Figure], target: Target) -> Nee
     constants = sidecar.memory.get("constants", sidecar.model.bytes)
     flash = _simulated(figures, "flash", core)
     process = _process(figures, target)
+    stack = _simulated(figures, "stack of a step", core)
+    measured_stack = _greatest(_on_device(figures, "stack of a step", target))
     return Needs(
         format=sidecar.target,
         operators=tuple(sidecar.operators),
@@ -62,7 +64,8 @@ def needs_of(sidecar: Sidecar, figures: Sequence[Figure], target: Target) -> Nee
         code_bytes=None if flash is None else max(0, flash - constants),
         static_ram_bytes=sidecar.memory.get("ram"),
         arena_bytes=_arena(figures),
-        stack_bytes=_simulated(figures, "stack of a step", core),
+        stack_bytes=stack if measured_stack is None else measured_stack,
+        stack_basis="simulated" if measured_stack is None else "measured-device",
         process_bytes=process and int(process.value),
         process_basis=_basis(process),
         io_bytes=_io_bytes(sidecar),
@@ -94,27 +97,16 @@ def _process(figures: Sequence[Figure], target: Target) -> Figure | None:
     of several the greatest."""
     if target.device_class not in WITH_PROCESSES:
         return None
-    for provenance in (Provenance.MEASURED_DEVICE, Provenance.MEASURED_HOST):
-        found = [
-            figure
-            for figure, name, place in _named(figures, provenance)
-            if name == "peak memory" and _reaches(place, provenance, target)
-        ]
-        if found:
-            return max(found, key=lambda figure: figure.value)
-    return None
+    hosts = _named(figures, Provenance.MEASURED_HOST)
+    found = _on_device(figures, "peak memory", target) or [
+        figure for figure, name, _ in hosts if name == "peak memory"
+    ]
+    return max(found, key=lambda figure: figure.value, default=None)
 
 
 def _basis(figure: Figure | None) -> Literal["measured-device", "measured-host"]:
     on_device = figure is not None and figure.provenance is Provenance.MEASURED_DEVICE
     return "measured-device" if on_device else "measured-host"
-
-
-def _reaches(place: str, provenance: Provenance, target: Target) -> bool:
-    """Whether a measurement in ``place`` speaks of the target."""
-    if provenance is Provenance.MEASURED_HOST:
-        return True
-    return place.partition(" ")[0] in REACHED_BY.get(target.device_class or "", ())
 
 
 def _io_bytes(sidecar: Sidecar) -> int:
@@ -129,14 +121,27 @@ def _bytes(tensor: TensorSpec) -> int:
 
 
 def _p99_us(figures: Sequence[Figure], target: Target) -> float | None:
-    """The 99th percentile of a step on a device of the target's class; of several, the greatest."""
-    found = [
-        time
+    """The 99th percentile of a step on a device of the target's class, by the device's own clock
+    where it has one; of several devices the greatest."""
+    for name in ("time of a step, p99", "step, p99"):
+        times = [_microseconds(figure, target) for figure in _on_device(figures, name, target)]
+        if known := [time for time in times if time is not None]:
+            return max(known)
+    return None
+
+
+def _on_device(figures: Sequence[Figure], what: str, target: Target) -> list[Figure]:
+    """Figures measured through backends that reach devices of the target's class."""
+    backends = REACHED_BY.get(target.device_class or "", ())
+    return [
+        figure
         for figure, name, place in _named(figures, Provenance.MEASURED_DEVICE)
-        if name == "step, p99" and _reaches(place, Provenance.MEASURED_DEVICE, target)
-        if (time := _microseconds(figure, target)) is not None
+        if name == what and place.partition(" ")[0] in backends
     ]
-    return max(found, default=None)
+
+
+def _greatest(figures: Sequence[Figure]) -> int | None:
+    return max((int(figure.value) for figure in figures), default=None)
 
 
 def _microseconds(figure: Figure, target: Target) -> float | None:
