@@ -1,37 +1,182 @@
-"""The ``targets`` command: what sordino can ship to, and where each figure comes from."""
+"""The ``targets`` commands: what sordino can ship to, where each figure comes from, and profiles of
+one's own."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from targets.errors import InputError
+
 if TYPE_CHECKING:
-    from rich.table import Table
+    from collections.abc import Iterable
 
-    from targets.schema import Target
+    from rich.console import RenderableType
+
+    from targets.checking import Checked
+    from targets.schema import Problem, Target
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
-@click.command()
-@click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def targets(name: str | None, as_json: bool) -> None:
-    """List artefact formats and devices, or show one target NAME in full.
+@click.group(invoke_without_command=True)
+@as_json_option
+@click.pass_context
+def targets(context: click.Context, as_json: bool) -> None:
+    """List artefact formats and devices, or show, check and write profiles.
 
-    NAME may also be a .toml file of your own.
+    Your own profiles are the files NAME.toml in $SORDINO_TARGETS, else in
+    ~/.config/sordino/targets.
     """
-    from targets.catalog import list_targets, load_target
-
-    found = (load_target(name),) if name else list_targets()
-    if as_json:
-        described = [_as_dict(target) for target in found]
-        click.echo(json.dumps(described[0] if name else described, indent=2))
+    if context.invoked_subcommand is not None:
+        if as_json:
+            raise click.UsageError("Give --json after the subcommand.")
         return
-    from rich.console import Console
+    from targets.catalog import BUILTIN, list_targets
+    from targets.own import own_folder, own_profiles
 
-    tables = [_details(found[0])] if name else [_overview(found), _source_list(found)]
-    Console().print(*tables)
+    listed, own, folder = list_targets(), own_profiles(BUILTIN), own_folder()
+    if as_json:
+        described = [_as_dict(target) for target in listed]
+        described += [_as_dict(one.target) for one in own if one.target]
+        broken = [{"file": str(one.path), "reason": one.reason} for one in own if not one.target]
+        _print_json({"targets": described, "folder": str(folder), "broken": broken})
+        return
+    from targets.tables import overview
+
+    _print(overview(listed, own, folder))
+
+
+@targets.command()
+@click.argument("name")
+@as_json_option
+def show(name: str, as_json: bool) -> None:
+    """Show all that a profile says, with the source of every figure.
+
+    NAME is a built-in target, one of your own, or a .toml file.
+    """
+    from targets.catalog import load_target
+    from targets.tables import details
+
+    target = load_target(name)
+    if as_json:
+        _print_json(_as_dict(target))
+    else:
+        _print(details(target))
+
+
+@targets.command()
+@click.argument(
+    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@as_json_option
+@click.pass_context
+def check(context: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
+    """Check profiles and name everything that is wrong with them.
+
+    Remarks name what is valid but leaves a verdict unknown. Exit status 2 if a file is no valid
+    profile.
+    """
+    from targets.checking import check_file
+
+    checked = [check_file(path) for path in files]
+    if as_json:
+        _print_json({"files": [_checked_as_dict(one) for one in checked]})
+    else:
+        for one in checked:
+            _tell(one)
+    if any(one.problems for one in checked):
+        context.exit(InputError.exit_code)
+
+
+@targets.command()
+@click.argument("name")
+@click.option("--from", "base", metavar="NAME|FILE", help="Take over what this device has.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="The file to write; by default NAME.toml in the folder of your own targets.",
+)
+@as_json_option
+def new(name: str, base: str | None, output: Path | None, as_json: bool) -> None:
+    """Write a commented template of the device NAME, to be filled in.
+
+    A file that exists is never overwritten.
+    """
+    from targets.own import own_folder
+
+    path = own_folder() / f"{name}.toml" if output is None else output
+    text = _template(name, base)
+    if output is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    _write_new(path, text)
+    if as_json:
+        _print_json({"file": str(path), "name": name, "from": base})
+        return
+    click.echo(f"{path} is written. Fill in what it says, then: sordino targets check {path}")
+
+
+def _template(name: str, base: str | None) -> str:
+    import re
+
+    from targets.catalog import BUILTIN, list_targets, load_target
+    from targets.schema import NAME_PATTERN
+    from targets.writing import template
+
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise InputError(
+            f"{name!r} cannot name a target.",
+            hint="Use lower-case letters, digits and hyphens, 64 at most.",
+        )
+    if name in BUILTIN:
+        raise InputError(
+            f"{name!r} is a built-in target.", hint="Give your target a name of its own."
+        )
+    source = load_target(base) if base else None
+    if source and source.kind != "device":
+        raise InputError(
+            f"{base!r} is a format, and a template describes a device.",
+            hint="Name a device: `sordino targets` lists them.",
+        )
+    formats = tuple(target.name for target in list_targets() if target.kind == "format")
+    return template(name, source, formats)
+
+
+def _write_new(path: Path, text: str) -> None:
+    try:
+        # Exclusive creation instead of a temporary name: renaming would replace what is there.
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError as error:
+        raise InputError(
+            f"{path} exists already.", hint="Choose another name; nothing is overwritten."
+        ) from error
+
+
+def _tell(checked: Checked) -> None:
+    count = len(checked.problems)
+    found = "valid" if not count else f"{count} problem{'s' if count > 1 else ''}"
+    click.echo(f"{checked.path}: {found}")
+    for problem in checked.problems:
+        click.echo(f"  {problem}")
+    for remark in checked.remarks:
+        click.echo(f"  remark: {remark}")
+
+
+def _checked_as_dict(checked: Checked) -> dict[str, object]:
+    def listed(found: Iterable[Problem]) -> list[dict[str, str]]:
+        return [{"field": one.field, "wrong": one.wrong} for one in found]
+
+    return {
+        "file": str(checked.path),
+        "valid": not checked.problems,
+        "problems": listed(checked.problems),
+        "remarks": listed(checked.remarks),
+    }
 
 
 def _as_dict(target: Target) -> dict[str, object]:
@@ -40,81 +185,14 @@ def _as_dict(target: Target) -> dict[str, object]:
     return {**target.model_dump(mode="json", by_alias=True), "origin": origin_of(target)}
 
 
-def _overview(found: tuple[Target, ...]) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
-    title = "Targets (an empty cell is an unknown figure)"
-    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
-    for column in ("name", "kind", "format"):
-        table.add_column(column, no_wrap=True)
-    for column in ("flash", "RAM", "clock", "latency"):
-        table.add_column(column, justify="right", overflow="fold")
-    for target in found:
-        formats = "\n".join(target.formats) if target.kind == "device" else ""
-        figures = _figures(target).values()
-        table.add_row(escape(target.name), target.kind, escape(formats), *figures)
-    return table
+def _print_json(content: object) -> None:
+    click.echo(json.dumps(content, indent=2))
 
 
-def _source_list(found: tuple[Target, ...]) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
+def _print(parts: Iterable[RenderableType]) -> None:
+    from rich.console import Console
+    from rich.text import Text
 
-    table = Table("name", "source", box=SIMPLE_HEAD, pad_edge=False)
-    for target in found:
-        titles = "\n".join(source.title for source in target.sources)
-        table.add_row(escape(target.name), escape(titles))
-    return table
-
-
-def _details(target: Target) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
-
-    from targets.catalog import origin_of
-
-    title = escape(f"{target.name}: {target.title}")
-    table = Table("field", "value", title=title)
-    table.add_column("source", overflow="fold")
-    table.add_row("kind", f"{target.kind}, {origin_of(target)}", "")
-    table.add_row("formats", escape(", ".join(target.formats)), "")
-    table.add_row("core", escape(target.core), escape(_sources(target, "core")))
-    for figure, text in _figures(target).items():
-        table.add_row(figure, text, escape(_sources(target, figure)))
-    table.add_row(
-        "operators", escape(", ".join(target.operators)), escape(_sources(target, "operators"))
-    )
-    return table
-
-
-def _sources(target: Target, figure: str) -> str:
-    supporting = (source for source in target.sources if figure in source.supports)
-    lines = (
-        "\n".join(part for part in (source.title, source.url, source.note) if part)
-        for source in supporting
-    )
-    return "\n".join(lines)
-
-
-def _figures(target: Target) -> dict[str, str]:
-    """Text of the main figures by name; empty where it is unknown."""
-    from targets.fit import ram_offer, weight_offer
-
-    clock, latency = target.clock_mhz, target.budget.algorithmic_latency_ms
-    return {
-        "flash": _bytes(weight_offer(target)),
-        "RAM": _bytes(ram_offer(target)),
-        "clock_mhz": "" if clock is None else f"{clock:g} MHz",
-        "algorithmic_latency_ms": "" if latency is None else f"{latency:g} ms",
-    }
-
-
-def _bytes(count: int | None) -> str:
-    if count is None:
-        return ""
-    if count >= 1 << 24:
-        return f"{count / 1e9:.1f} GB"
-    return f"{count >> 20} MiB" if count % (1 << 20) == 0 else f"{count / 1024:.0f} KiB"
+    console = Console()
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, Text))  # an address stays in one piece

@@ -69,8 +69,8 @@ def parse_profile(text: str, label: str) -> Target:
         wrong = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         problem = Problem("profile", f"not valid TOML: {wrong.rstrip('.')}")
         raise InvalidProfileError(label, (problem,)) from error
-    if problem := _foreign_schema(raw.get("schema")):
-        raise InvalidProfileError(label, (problem,))
+    if foreign := _foreign_schema(raw.get("schema")):
+        raise InvalidProfileError(label, (foreign,))
     try:
         return Target.model_validate_json(content, strict=True)
     except ValidationError as error:
