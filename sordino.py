@@ -49,7 +49,7 @@ COMMANDS = {
     "export": Place("export.cli", "export", "Turn a student into verified model files."),
     "denoise": Place("runtime.cli", "denoise", "Clean a file or a live stream."),
     "live": Place("runtime.live_cli", "live", "Denoise the microphone, live."),
-    "profile": Place("runtime.cli", "profile", "Measure a model: size, work, latency, memory."),
+    "profile": Place("runtime.profile_cli", "profile", "Measure models here and on devices."),
     "targets": Place("targets.cli", "targets", "List the formats and devices to ship to."),
     "pack": Place("export.pack_cli", "pack", "Make the folder a firmware team builds from."),
     "verify": Place("export.verify_cli", "verify", "Check models or a pack again, offline."),

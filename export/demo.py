@@ -33,7 +33,9 @@ from export.pipeline import export_checkpoint, unavailable_gates
 from runtime.artefact import Artefact, GateResult, write_atomically
 from runtime.denoiser import denoise_file
 from runtime.pack import verify_pack
-from runtime.profile import Profile, profile_artefact
+from runtime.profiling.backends import Request
+from runtime.profiling.profile import profile as profile_artefacts
+from runtime.profiling.records import ProfileReport
 from runtime.stft import FloatArray
 from targets.errors import GateFailed
 from targets.fit import FitReport
@@ -52,7 +54,7 @@ class Summary:
     folder: Path
     rows: tuple[Row, ...]
     artefacts: tuple[Artefact, ...]
-    profile: Profile
+    profile: ProfileReport
     fits: tuple[FitReport, ...]
     pack: Path
     pack_gates: tuple[GateResult, ...]
@@ -89,11 +91,12 @@ def finish_road(recipe: Recipe, folder: Path, trained_seconds: float, say: Repor
         shipped = artefact_candidate(int8.path, "Student distilled, int8")
         rows = evaluate([*candidates, shipped], mixtures, recipe.contract)
     with part("profile"):
-        profile = profile_artefact(int8, seconds=PROFILE_SECONDS)
+        request = Request(seconds=PROFILE_SECONDS)
+        profile = profile_artefacts([int8], request=request).report
     with part("pack"):
         # Golden vectors come from the embedded corpus: a pack goes to strangers, and nobody's
         # recordings should go with it unasked.
-        packed = write_pack(int8, folder / "pack", figures=profile.figures)
+        packed = write_pack(int8, folder / "pack", figures=profile.subjects[0].all_figures())
         gates = verify_pack(folder / "pack")
         if failed := [gate.name for gate in gates if gate.verdict == "fail"]:
             raise GateFailed(f"The pack failed its own check: {', '.join(failed)}.")

@@ -76,7 +76,7 @@ def _show(summary: Summary) -> None:
     passed = sum(gate.verdict == "pass" for gate in gates)
     console.print(f"Gates: {passed} of {len(gates)} passed on {len(summary.artefacts)} artefacts.")
     int8 = summary.artefacts[0]
-    figures = {figure.name: figure for figure in summary.profile.figures}
+    figures = {figure.name: figure for figure in summary.profile.subjects[0].all_figures()}
     if step := next((figures[name] for name in figures if name.startswith(STEP)), None):
         console.print(
             f"{int8.path.name}: {int8.sidecar.model.bytes:,} bytes, step {format_value(step)} "

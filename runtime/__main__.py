@@ -2,8 +2,9 @@
 
 import click
 
-from runtime.cli import denoise, doctor, profile
+from runtime.cli import denoise, doctor
 from runtime.live_cli import live
+from runtime.profile_cli import profile
 from targets.command import run
 
 group = click.Group(

@@ -1,4 +1,4 @@
-"""The commands that run and check a model: ``denoise``, ``profile`` and ``doctor``."""
+"""The commands ``denoise`` and ``doctor``."""
 
 from __future__ import annotations
 
@@ -146,57 +146,6 @@ def _denoise_pipe(
     )
     if as_json:
         click.echo(summary.model_dump_json(indent=2), err=True)
-
-
-@click.command(short_help="Measure a model: size, work, latency, memory.")
-@click.argument("artefact", type=click.Path(path_type=Path))
-@click.option(
-    "--target",
-    metavar="NAME",
-    help="Also say whether it fits this device or format (`sordino targets` lists them; a .toml "
-    "file of your own will do).",
-)
-@click.option(
-    "--engine",
-    "engines",
-    multiple=True,
-    metavar="NAME",
-    help=f"{ENGINE_HELP}; repeatable, several are measured in turns.  [default: by format]",
-)
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=0.1, max=600.0),
-    default=10.0,
-    show_default=True,
-    help="How long to time each engine.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def profile(
-    artefact: Path, target: str | None, engines: tuple[str, ...], seconds: float, as_json: bool
-) -> None:
-    """Measure the model ARTEFACT: size, work, step latency, memory, TFLM arena, operators.
-
-    Every figure says where it comes from: exact (counted in the file), measured-host (timed on
-    this machine, one thread, in a process of its own) or modelled. A step is one hop of one
-    channel through the network; median, 95th and 99th percentile are given, also as a share of
-    the hop. What cannot be measured here is listed with the reason.
-    """
-    from runtime.artefact import load_artefact
-    from runtime.profile import profile_artefact
-    from targets.catalog import load_target
-
-    wanted = load_target(target) if target else None
-    result = profile_artefact(
-        load_artefact(artefact), engines=engines, seconds=seconds, target=wanted
-    )
-    if as_json:
-        click.echo(result.model_dump_json(indent=2))
-        return
-    from rich.console import Console
-
-    from runtime.tables import profile_tables
-
-    Console().print(*profile_tables(result), sep="\n")
 
 
 @click.command(short_help="Say what this machine has and what it lacks.")

@@ -9,7 +9,7 @@ import numpy as np
 
 from runtime.artefact import Artefact
 from runtime.denoiser import StreamingDenoiser
-from runtime.devices.host_c import TimedC
+from runtime.devices.host_c import timed_hops, timed_steps
 from runtime.engines import Array, Engine, open_engine
 from runtime.probe_signal import probe_signal
 from runtime.stepper import Stepper
@@ -18,6 +18,7 @@ from runtime.turns import Take, timed
 
 STEP: Final = "step"  # the network alone
 HOP: Final = "whole hop"  # samples in, samples out
+HOP_IN_C: Final = "whole hop in C"  # the same by the generated audio path
 RECORDED: Final = 100  # frames whose stored inputs are gone through
 
 
@@ -52,9 +53,12 @@ def contestant(artefact: Artefact, engine_name: str) -> dict[str, Take]:
     Raises InputError for a model that the engine does not load, EngineMissing without the engine.
     """
     engine = open_engine(artefact, engine_name)
-    denoiser = StreamingDenoiser(artefact.sidecar, engine)
     inputs = recorded_inputs(artefact, engine)
-    step = timed(engine.run, inputs)
+    hops = probe_signal(artefact.sidecar.contract)
+    denoiser = StreamingDenoiser(artefact.sidecar, engine)
+    parts = {STEP: timed(engine.run, inputs), HOP: timed(denoiser.push, hops)}
     if engine_name == "native":
-        step = TimedC(artefact, np.stack([frame[0] for frame in inputs])).steps
-    return {STEP: step, HOP: timed(denoiser.push, probe_signal(artefact.sidecar.contract))}
+        parts[STEP] = timed_steps(artefact, np.stack([frame[0] for frame in inputs]))
+        if (in_c := timed_hops(artefact, hops)) is not None:
+            parts[HOP_IN_C] = in_c
+    return parts

@@ -23,7 +23,9 @@ class Figure(BaseModel):
     """One value with unit, provenance class, the tool that gave it and its conditions.
 
     ``low`` and ``high`` are the range of a modelled figure, whose ``value`` is then no more than
-    its middle; or the least and greatest of what was measured or simulated.
+    its middle; or the least and greatest of what was measured or simulated. ``spread`` is that of
+    a measured value within its run: nine of ten rounds, each timed in a turn of its own, gave a
+    value between the two.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,3 +38,4 @@ class Figure(BaseModel):
     conditions: str = ""
     low: float | None = None
     high: float | None = None
+    spread: tuple[float, float] | None = None

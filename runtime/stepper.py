@@ -12,22 +12,34 @@ from runtime.engines import Engine
 from runtime.modelfile.refusal import ModelRefused
 from runtime.stft import FEATURE_CHANNELS, FloatArray
 
+_LIMITS = {
+    "int8": (np.float32(-128), np.float32(127)),
+    "int16": (np.float32(-32768), np.float32(32767)),
+}
+
 
 def quantize(array: FloatArray, spec: TensorSpec) -> npt.NDArray[Any]:
     """Stored values of a float32 array: round-half-even(array / scale) + zero_point, saturated."""
     if spec.scale is None:
         return array.astype(spec.dtype, copy=False)
-    limits = np.iinfo(spec.dtype)
-    stored = np.rint(array / np.float32(spec.scale)) + np.float32(spec.zero_point or 0)
-    return np.clip(stored, limits.min, limits.max).astype(spec.dtype)
+    lowest, highest = _LIMITS[spec.dtype]
+    stored = array / np.float32(spec.scale)
+    np.rint(stored, out=stored)
+    stored += np.float32(spec.zero_point or 0)
+    np.maximum(stored, lowest, out=stored)  # np.clip takes as long as all the others together
+    np.minimum(stored, highest, out=stored)
+    return stored.astype(spec.dtype)
 
 
 def dequantize(array: npt.NDArray[Any], spec: TensorSpec) -> FloatArray:
     """Real values float32 of stored ones: (stored − zero_point) · scale."""
-    real = array.astype(np.float32, copy=False)
     if spec.scale is None:
-        return real
-    return (real - np.float32(spec.zero_point or 0)) * np.float32(spec.scale)
+        return array.astype(np.float32, copy=False)
+    real: FloatArray = array.astype(np.float32)
+    if spec.zero_point:
+        real -= np.float32(spec.zero_point)
+    real *= np.float32(spec.scale)
+    return real
 
 
 def zero_of(spec: TensorSpec) -> npt.NDArray[Any]:
@@ -61,7 +73,9 @@ class Stepper:
         """Masks float32 ``[n, bins, 1 or 2]`` of successive frames ``[n, bins, 3]``, n ≥ 1."""
         spec = self._inputs[0]
         frames = quantize(features, spec).reshape(-1, *spec.shape)
-        masks = np.stack([self._run(frame) for frame in frames])
+        masks = np.empty((len(frames), *self._outputs[0].shape), self._outputs[0].dtype)
+        for place, frame in enumerate(frames):
+            masks[place] = self._run(frame)
         return dequantize(masks, self._outputs[0]).reshape(len(frames), *self._mask_shape)
 
     def _run(self, frame: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -64,7 +64,7 @@ class StreamingAnalyser:
 
     def __init__(self, contract: StftContract) -> None:
         self._contract = contract
-        self._window = contract.analysis_window()
+        self._window = contract.analysis_window() * np.float32(contract.scale)
         self._last: FloatArray = np.zeros(contract.history, dtype=np.float32)
 
     def push(self, block: FloatArray) -> ComplexArray:
@@ -76,12 +76,20 @@ class StreamingAnalyser:
         Most of the time of a single hop is Python's; recordings need not pay it for each.
         """
         contract = self._contract
-        heard = np.concatenate((self._last, blocks))
+        heard = np.concatenate((self._last, blocks), dtype=np.float32)
         self._last = heard[len(heard) - contract.history :]
+        spectra: ComplexArray = np.fft.rfft(
+            self._frames(heard) * self._window, contract.fft_size
+        ).astype(np.complex64, copy=False)
+        return spectra
+
+    def _frames(self, heard: FloatArray) -> FloatArray:
+        """``[n, window_length]``; the view of many costs more than all else that a single needs."""
+        contract = self._contract
+        if len(heard) == contract.window_length:
+            return heard[np.newaxis]
         frames = np.lib.stride_tricks.sliding_window_view(heard, contract.window_length)
-        windowed = frames[:: contract.hop] * self._window
-        spectra = np.fft.rfft(windowed, contract.fft_size) * contract.scale
-        return spectra.astype(np.complex64)
+        return frames[:: contract.hop]
 
 
 class StreamingSynthesiser:
@@ -90,7 +98,7 @@ class StreamingSynthesiser:
 
     def __init__(self, contract: StftContract) -> None:
         self._contract = contract
-        self._window = contract.synthesis_window()
+        self._window = contract.synthesis_window() / np.float32(contract.scale)
         shape = (contract.overlap - 1, contract.hop)
         self._begun: FloatArray = np.zeros(shape, dtype=np.float32)  # hops that lack frames yet
 
@@ -102,13 +110,12 @@ class StreamingSynthesiser:
         contract, count = self._contract, len(spectra)
         waves = np.fft.irfft(spectra, contract.fft_size)
         kept = waves[:, contract.window_length - contract.synthesis_length : contract.window_length]
-        frames = (kept / contract.scale * self._window).astype(np.float32)
-        parts = frames.reshape(count, contract.overlap, contract.hop)
+        parts = (kept * self._window).reshape(count, contract.overlap, contract.hop)
         sums = np.zeros((count + contract.overlap - 1, contract.hop), dtype=np.float32)
         sums[: contract.overlap - 1] = self._begun
         for part in reversed(range(contract.overlap)):  # oldest frame first, as hop by hop
             sums[part : part + count] += parts[:, part]
-        self._begun = sums[count:].copy()
+        self._begun = sums[count:]
         return sums[:count].reshape(-1)
 
 
@@ -118,10 +125,16 @@ def features(contract: StftContract, spectra: ComplexArray) -> FloatArray:
     Channels are |Y|^c, and the real and imaginary parts scaled by |Y|^(c−1), c the compression.
     """
     kept = spectra[..., : contract.bins]
-    power = kept.real**2 + kept.imag**2 + POWER_FLOOR
+    real, imaginary = kept.real, kept.imag
+    power = real * real
+    power += imaginary * imaginary
+    power += POWER_FLOOR
     gain = power ** (0.5 * (contract.compression - 1.0))
-    channels = (np.sqrt(power) * gain, kept.real * gain, kept.imag * gain)
-    return np.stack(channels, axis=-1).astype(np.float32)
+    channels = np.empty((*kept.shape, FEATURE_CHANNELS), dtype=np.float32)
+    np.multiply(np.sqrt(power, out=power), gain, out=channels[..., 0])
+    np.multiply(real, gain, out=channels[..., 1])
+    np.multiply(imaginary, gain, out=channels[..., 2])
+    return channels
 
 
 def apply_mask(
@@ -132,9 +145,16 @@ def apply_mask(
 
     ``floor`` is the linear attenuation limit: ``floor·noisy + (1 − floor)·masked``.
     """
-    gain = np.zeros(spectra.shape, dtype=np.complex64)
-    gain[..., : contract.bins] = mask[..., 0]
-    if mask.shape[-1] == 2:
-        gain.imag[..., : contract.bins] = mask[..., 1]
-    result: ComplexArray = (spectra * (floor + (1.0 - floor) * gain)).astype(np.complex64)
+    bins = contract.bins
+    gain = mask[..., 0] if mask.shape[-1] == 1 else _complex(mask)
+    if floor:
+        gain = floor + (1.0 - floor) * gain
+    result = spectra * np.complex64(floor)
+    np.multiply(spectra[..., :bins], gain, out=result[..., :bins])
     return result
+
+
+def _complex(pairs: FloatArray) -> ComplexArray:
+    """``[..., 2]`` of real and imaginary part as complex numbers, without a copy where possible."""
+    whole = np.ascontiguousarray(pairs, dtype=np.float32).view(np.complex64)
+    return whole[..., 0]

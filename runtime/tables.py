@@ -13,7 +13,6 @@ from runtime.doctor import Finding
 from runtime.figures import Figure
 
 if TYPE_CHECKING:
-    from runtime.profile import Profile
     from runtime.verification.results import Section
     from targets.fit import FitReport
 
@@ -29,44 +28,6 @@ COLOURS = {
 }
 
 
-def profile_tables(profile: Profile) -> list[Table]:
-    """The figures with their provenance, the operators and, where asked for, the fit."""
-    tables = [_figure_table(profile), _operator_table(profile.operators)]
-    if profile.fit is not None:
-        tables.append(fit_table(profile.fit))
-    return tables
-
-
-def _figure_table(profile: Profile) -> Table:
-    """Figures with provenance; tools and conditions as numbered notes below."""
-    notes: dict[str, int] = {}
-    table = Table(title=escape(f"{profile.artefact} ({profile.format})"))
-    table.add_column("figure", overflow="fold")
-    table.add_column("value", justify="right")
-    table.add_column("provenance", no_wrap=True)
-    table.add_column("note", justify="right", no_wrap=True)
-    shares = {
-        figure.name.replace(SHARE_PREFIX, STEP_PREFIX): figure
-        for figure in profile.figures
-        if figure.name.startswith(SHARE_PREFIX)
-    }
-    for figure in profile.figures:
-        if figure.name.startswith(SHARE_PREFIX):
-            continue
-        value = format_value(figure)
-        if share := shares.get(figure.name):
-            value += f" ({format_value(share)} of hop)"
-        source = "; ".join(filter(None, (figure.tool, figure.conditions)))
-        note = notes.setdefault(source, len(notes) + 1)
-        table.add_row(escape(figure.name), value, figure.provenance.value, str(note))
-    for lacking in profile.unavailable:
-        note = notes.setdefault(lacking.reason, len(notes) + 1)
-        table.add_row(escape(lacking.name), "–", "[yellow]unavailable[/]", str(note))
-    table.caption = escape("\n".join(f"{note}: {source}" for source, note in notes.items()))
-    table.caption_justify = "left"
-    return table
-
-
 def format_value(figure: Figure) -> str:
     """The value as :func:`format_number` writes it, and its unit."""
     return f"{format_number(figure.value)} {figure.unit}".rstrip()
@@ -77,15 +38,6 @@ def format_number(value: float) -> str:
     if value == int(value) and abs(value) >= 10.0:
         return f"{int(value):,}"
     return f"{value:,.1f}" if abs(value) >= 10.0 else f"{value:.3g}"
-
-
-def _operator_table(operators: dict[str, int]) -> Table:
-    table = Table(title="Operators")
-    table.add_column("operator")
-    table.add_column("count", justify="right")
-    for name, count in operators.items():
-        table.add_row(escape(name), str(count))
-    return table
 
 
 def fit_table(fit: FitReport) -> Table:

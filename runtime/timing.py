@@ -68,6 +68,8 @@ def ratio_of_medians(slower: Durations, faster: Durations) -> Interval:
     """
     if len(slower) != len(faster) or len(slower) < 2:
         raise ValueError(f"{len(slower)} and {len(faster)} rounds: at least two, and as many")
+    # A clock that ticks coarsely may have seen no time pass.
+    slower, faster = np.maximum(slower, 1), np.maximum(faster, 1)
     value = float(np.median(slower) / np.median(faster))
     rounds = len(slower)
     drawn = np.random.default_rng(SEED).multinomial(

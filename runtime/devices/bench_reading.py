@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ FLOAT_TOLERANCE = 1e-4  # of masks; a device may round the last bits of floats o
 STEP = "step"
 HOOKED_STEP = "step with hooks"  # of a build that counts operators: the hooks are in the way
 RANKS = ("median", "p99", "least", "greatest")
+_STATED = re.compile(r"frames on a (?:simulated )?(?P<core>[\w-]+)(?: at (?P<clock>[\d.e+]+) MHz)?")
+_UNKNOWN_CORE = "core"
 
 
 def reading_of(
@@ -40,6 +43,16 @@ def reading_of(
         matches=difference is None or _within_tolerance(vectors, difference),
         difference="" if difference is None else _told(difference),
     )
+
+
+def stated(figure: Figure) -> tuple[str, float | None]:
+    """The core on which a figure of a bench was measured, empty where it is not known, and its
+    clock in MHz."""
+    found = _STATED.search(figure.conditions)
+    if found is None:
+        return "", None
+    core = "" if found["core"] == _UNKNOWN_CORE else found["core"]
+    return core, float(found["clock"]) if found["clock"] else None
 
 
 def _masks(vectors: GoldenVectors, run: Run) -> npt.NDArray[np.generic]:
@@ -96,7 +109,7 @@ class _Scribe:
         kind = "simulated " if hello.simulated else ""
         masked = ", interrupts masked" if hello.masks_interrupts else ""
         return (
-            f"{len(self.run.answers)} frames on a {kind}{hello.core or 'core of unknown name'}"
+            f"{len(self.run.answers)} frames on a {kind}{hello.core or _UNKNOWN_CORE}"
             f"{clock}{masked}, {hello.overhead} {self.unit} of an empty step subtracted; "
             f"{hello.compiler or 'compiler not stated'}"
         )

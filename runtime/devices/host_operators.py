@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from runtime.artefact import Artefact
 from runtime.devices.artefacts import labels_of
-from runtime.devices.host_c import TimedC
+from runtime.devices.host_c import operator_durations
 from runtime.engines import Array
 from runtime.modelfile.check import checked_bytes
 from runtime.modelfile.onnx_schema import SCHEMA
@@ -52,10 +52,8 @@ class OperatorTime(BaseModel):
 def c_operators(artefact: Artefact, features: Array) -> list[OperatorTime]:
     """Every numbered operator of generated C, over the frames of stored ``features``."""
     labels = labels_of(artefact.path.read_bytes())
-    model = TimedC(artefact, features, hooks=True)
     width = 1 + max((label.step for label in labels), default=0)
-    model.operators(width)
-    micros = model.operators(width) / 1_000.0
+    micros = operator_durations(artefact, features, width) / 1_000.0
     return [
         _row(label.step, label.kind, label.output, micros[:, label.step], macs=label.macs)
         for label in labels
@@ -110,7 +108,10 @@ def _of_events(
 def _outputs(model: bytes) -> dict[str, str]:
     """Node → the first tensor it writes, of an .onnx file that ONNX Runtime wrote itself."""
     graph = read_protobuf(model, SCHEMA, "Model")["graph"]
-    return {node["name"]: node["output"][0] for node in graph["node"]}
+    return {  # it calls a node without a name by its kind and place
+        node["name"] or f"{node['op_type']}_{place}": node["output"][0]
+        for place, node in enumerate(graph["node"])
+    }
 
 
 def _row(

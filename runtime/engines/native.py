@@ -191,8 +191,10 @@ def _header(sources: Mapping[str, bytes]) -> tuple[str, str]:
     return name, sources[f"{name}.h"].decode(errors="replace")
 
 
-def compiled(sources: Mapping[str, bytes], shim: str) -> Any:
+def compiled(sources: Mapping[str, bytes], shim: str, definitions: Sequence[str] = ()) -> Any:
     """The shared library of all ``sources`` and a ``shim``, loaded; its file is gone.
+
+    ``definitions`` are macros to define in every file.
 
     Raises EngineMissing without a compiler, InputError for sources that do not compile.
     """
@@ -209,7 +211,8 @@ def compiled(sources: Mapping[str, bytes], shim: str) -> Any:
         (folder / _SHIM).write_text(shim)
         library = folder / "model.so"
         bodies = [name for name in sources if name.endswith(".c")]
-        command = [compiler, *FLAGS, *STRICT, *bodies, _SHIM, "-o", str(library)]
+        defined = [f"-D{name}" for name in definitions]
+        command = [compiler, *FLAGS, *STRICT, *defined, *bodies, _SHIM, "-o", str(library)]
         try:
             done = subprocess.run(
                 command, cwd=folder, capture_output=True, timeout=COMPILE_SECONDS, check=False

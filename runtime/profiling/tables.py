@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from runtime.figures import Figure, Provenance
+from runtime.profiling.compare import Comparison, Files, Line
 from runtime.profiling.operators import shares
 from runtime.profiling.records import OperatorRow, ProfileReport, Reading, Subject, Unavailable
 from runtime.tables import (
@@ -229,3 +230,59 @@ def _origin_table(report: ProfileReport) -> Table:
     for name, text in rows:
         table.add_row(name, escape(text))
     return table
+
+
+EFFECT_COLOURS = {"pass": "green", "fail": "bold red", "warn": "yellow", "none": "dim"}
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Figures under a rule of the policy, then and now, a part for each artefact; reasons as notes
+    below, and whether the files are the same. What is not judged and did not change is left out."""
+    notes = _Notes()
+    table = Table(title=escape(f"Compared with the profile of {comparison.base_created}"))
+    table.add_column("figure", overflow="fold")
+    for name in ("then", "now", "change", "limit"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict")
+    shown = [line for line in comparison.lines if _tells(line)]
+    for place in dict.fromkeys((line.artefact, line.format) for line in shown):
+        table.add_section()
+        table.add_row(f"[bold]{escape(place[0])}[/]")
+        for line in shown:
+            if (line.artefact, line.format) == place:
+                table.add_row(*_comparison_cells(line, notes))
+    left_out = len(comparison.lines) - len(shown)
+    lines = [*notes.lines(), f"policy: {comparison.policy}"]
+    lines += [f"{left_out} more figures, not judged and unchanged"] if left_out else []
+    lines += [_file_line(each) for each in comparison.files]
+    lines.append(f"the base was made by: {comparison.base_command}")
+    table.caption = escape("\n".join(lines))
+    table.caption_justify = "left"
+    return table
+
+
+def _tells(line: Line) -> bool:
+    if line.verdict in ("not judged", "missing") and line.effect == "none":
+        return line.new is not None and line.base != line.new
+    return True
+
+
+def _comparison_cells(line: Line, notes: _Notes) -> list[str]:
+    amounts = [DASH if value is None else format_number(value) for value in (line.base, line.new)]
+    change = "" if line.change_percent is None else f"{line.change_percent:+.2f} %"
+    note = f" ({notes.number(line.reason)})" if line.reason else ""
+    name = f"{line.metric}, {line.unit}" if line.unit else line.metric
+    verdict = f"[{EFFECT_COLOURS[line.effect]}]{line.verdict}[/]{note}"
+    return [escape(name), *amounts, change, escape(line.limit), verdict]
+
+
+def _file_line(files: Files) -> str:
+    if files.base_sha256 is None:
+        said = "not in the base"
+    elif files.new_sha256 is None:
+        said = "in the base alone"
+    else:
+        said = "the same file" if files.same else "another file"
+        said += f" (SHA-256 {files.base_sha256[:12]}"
+        said += ")" if files.same else f" then, {files.new_sha256[:12]} now)"
+    return f"{files.artefact}: {said}"

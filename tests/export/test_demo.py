@@ -19,6 +19,7 @@ from export.demo_cli import demo
 from export.material import Material
 from runtime.artefact import GateResult
 from runtime.pack import verify_pack
+from runtime.profiling.profile import Profiled
 from targets.command import run
 from targets.errors import GateFailed
 
@@ -167,7 +168,8 @@ def test_a_pack_that_fails_its_own_check_ends_the_road(
     broken = GateResult(name="pack-files", measured="1 altered", limit="", verdict="fail")
     monkeypatch.setattr("export.demo.export_checkpoint", lambda *given: walked[0].artefacts)
     monkeypatch.setattr("export.demo.evaluate", lambda *given: [])
-    monkeypatch.setattr("export.demo.profile_artefact", lambda *given, **named: walked[0].profile)
+    profiled = Profiled(walked[0].profile, ())
+    monkeypatch.setattr("export.demo.profile_artefacts", lambda *given, **named: profiled)
     monkeypatch.setattr("export.demo.verify_pack", lambda path: [broken])
     with pytest.raises(GateFailed, match="pack-files"):
         finish_road(_recipe(pairs), walked[0].folder, 0.0, lambda part: None)
