@@ -1,0 +1,268 @@
+"""This machine as a place to profile: what is measured, where, and what a crash costs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from runtime.artefact import Artefact
+from runtime.benchmark import (
+    BenchmarkUnavailable,
+    Contestant,
+    chosen_cpu,
+    measure_operators,
+    time_in_turns,
+)
+from runtime.devices.children import ToolMissing
+from runtime.devices.host import labels, measure
+from runtime.doctor import installed_version
+from runtime.engines.native import find_compiler
+from runtime.figures import Provenance
+from runtime.modelfile.refusal import ModelRefused
+from runtime.profiling.backends import Findings, Request
+from runtime.profiling.records import Reading
+from runtime.turns import CHUNK_HOPS, LEAST_ROUNDS
+from targets.errors import InputError
+from tests.runtime.tiny_c import write_c_artefact
+from tests.runtime.tiny_models import write_artefact
+
+QUICK = 0.01  # seconds: no more rounds than the least
+SURVIVES_OPENING = 500  # steps: more than are recorded, fewer than are timed
+
+needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler")
+needs_pinning = pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="this system cannot pin a process"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def trio(folder: Path) -> list[Artefact]:
+    """An artefact of every kind: TFLite, ONNX and C."""
+    return [
+        write_artefact(folder, "tflite-fp32"),
+        write_artefact(folder, "onnx-fp32"),
+        write_c_artefact(folder / "c"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def found(trio: list[Artefact]) -> Findings:
+    if find_compiler() is None:
+        pytest.skip("no C compiler")
+    return measure(trio, Request(seconds=QUICK))
+
+
+def reading(found: Findings, artefact: int, place: str) -> Reading:
+    return next(each for each in found.readings[artefact] if each.place == place)
+
+
+def test_every_format_is_measured_in_its_own_engine(found: Findings) -> None:
+    for at, engine in enumerate(("litert", "onnxruntime", "native")):
+        figures = {figure.name: figure for figure in reading(found, at, engine).figures}
+        median, p95, p99 = (figures[f"step, {r} [{engine}]"] for r in ("median", "p95", "p99"))
+        assert median.low is not None
+        assert median.high is not None
+        assert 0 < median.low <= median.value <= p95.value <= p99.value <= median.high
+        whole = figures[f"whole hop, median [{engine}]"].value
+        share = figures[f"streaming share [{engine}]"]
+        assert share.value == pytest.approx(100.0 * (1.0 - median.value / whole))
+        assert share.unit == "%"
+        assert figures[f"step of hop, p99 [{engine}]"].value == pytest.approx(p99.value / 160)
+        assert figures[f"library memory [{engine}]"].value >= 0
+        assert figures[f"peak memory [{engine}]"].value > 10_000
+
+
+def test_conditions_tell_what_else_may_have_mattered(found: Findings) -> None:
+    figure = reading(found, 0, "litert").figures[0]
+    assert figure.provenance is Provenance.MEASURED_HOST
+    assert "ai-edge-litert" in figure.tool
+    count = LEAST_ROUNDS * CHUNK_HOPS
+    for text in (
+        f"{count} in {LEAST_ROUNDS} rounds",
+        "1 thread",
+        "pinned to CPU" if hasattr(os, "sched_setaffinity") else "not pinned",
+        "in turns",
+        "load ",
+        "governor",
+        "interrupted",
+    ):
+        assert text in figure.conditions
+
+
+def test_load_time_says_whether_compiling_is_in_it(found: Findings) -> None:
+    names = [{figure.name for figure in each.figures} for part in found.readings for each in part]
+    assert any("load [litert]" in some for some in names)
+    assert any("compile and load [native]" in some for some in names)
+
+
+def test_generated_c_is_exact_about_its_memory(found: Findings) -> None:
+    figures = {figure.name: figure for figure in reading(found, 2, "native").figures}
+    assert figures["static RAM [native]"].value == 3 * 4 * 256 + 8
+    assert figures["static RAM [native]"].provenance is Provenance.EXACT
+
+
+def test_ratios_are_of_the_fastest_and_hold_their_intervals(found: Findings) -> None:
+    assert len(found.ratios) == 2
+    assert len({ratio.faster for ratio in found.ratios}) == 1
+    for ratio in found.ratios:
+        assert ratio.ratio >= 1.0
+        assert ratio.low <= ratio.ratio <= ratio.high
+        assert ratio.slower != ratio.faster
+    named = {ratio.slower for ratio in found.ratios} | {found.ratios[0].faster}
+    assert named == {
+        "tiny-tflite-fp32.tflite [litert]",
+        "tiny-onnx-fp32.onnx [onnxruntime]",
+        "c/model.c [native]",
+    }
+
+
+def test_operators_of_c_come_from_its_hooks(found: Findings) -> None:
+    rows = reading(found, 2, "native").operators
+    assert [(row.step, row.kind, row.output, row.macs) for row in rows] == [
+        (0, "CONV_2D", "mask", 1536),
+        (2, "CONCATENATION", "memory_out", 0),
+    ]
+    for row in rows:
+        assert row.unit == "µs"
+        assert row.provenance is Provenance.MEASURED_HOST
+        assert row.low is not None
+        assert row.value is not None
+        assert row.high is not None
+        assert 0 <= row.low <= row.value <= row.high
+
+
+def test_operators_of_onnx_runtime_come_from_its_profiler(found: Findings) -> None:
+    rows = reading(found, 1, "onnxruntime").operators
+    assert [row.step for row in rows] == list(range(len(rows)))
+    by_output = {row.output: row for row in rows}
+    assert by_output["both"].kind == "Concat"
+    assert by_output["both"].shape == (1, 2, 256, 3)
+    assert "mask" in by_output
+    assert all("whole µs" in row.note for row in rows)
+
+
+def test_what_litert_and_onnx_lack_has_a_reason(found: Findings) -> None:
+    lacking = {each.name: each.reason for part in found.readings for r in part
+               for each in r.unavailable}  # fmt: skip
+    assert "profiler" in lacking["operators [litert]"]
+
+
+@needs_pinning
+def test_the_child_runs_on_the_cpu_asked_for(folder: Path) -> None:
+    artefact = write_artefact(folder, "tflite-int8")
+    allowed = sorted(os.sched_getaffinity(0))
+    assert chosen_cpu() == allowed[-1]
+    for cpu in {allowed[0], allowed[-1]}:
+        turns = time_in_turns([Contestant(artefact, "litert")], QUICK, chosen_cpu(cpu))
+        for environment in (turns.before, turns.after):
+            assert environment is not None
+            assert environment.affinity == (cpu,)
+    assert sorted(os.sched_getaffinity(0)) == allowed  # the caller itself is not pinned
+
+
+@needs_pinning
+def test_a_cpu_that_is_not_there_is_bad_input() -> None:
+    with pytest.raises(InputError, match="may not run on CPU 4000"):
+        chosen_cpu(4000)
+
+
+def test_a_system_that_cannot_pin_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_setaffinity", raising=False)
+    assert chosen_cpu() is None
+    with pytest.raises(InputError, match="cannot pin"):
+        chosen_cpu(0)
+
+
+@needs_compiler
+@pytest.mark.parametrize("life", [1, SURVIVES_OPENING], ids=["on opening", "while timed"])
+def test_a_crash_costs_one_engine_only(folder: Path, life: int) -> None:
+    """The first crashes and is told of; the others have run side by side, in a fresh child."""
+    mortal = write_c_artefact(folder / f"mortal{life}", life=life)
+    others = [write_artefact(folder, "tflite-fp32"), write_artefact(folder, "onnx-fp32")]
+    found = measure([mortal, *others], Request(seconds=QUICK))
+    (lacking,) = (r for r in found.readings[0][0].unavailable if r.name == "step [native]")
+    assert "signal 6" in lacking.reason or "crash" in lacking.reason
+    assert not any("step" in figure.name for figure in found.readings[0][0].figures)
+    for part, engine in zip(found.readings[1:], ("litert", "onnxruntime"), strict=True):
+        assert any(figure.name == f"step, p99 [{engine}]" for figure in part[0].figures)
+    assert len(found.ratios) == 1
+
+
+@needs_compiler
+def test_sources_that_do_not_compile_cost_one_engine_only(folder: Path) -> None:
+    broken = write_c_artefact(folder / "broken", broken=True)
+    turns = time_in_turns(
+        [
+            Contestant(broken, "native"),
+            Contestant(write_artefact(folder, "onnx-fp32"), "onnxruntime"),
+        ],
+        QUICK,
+    )
+    assert "compile" in turns.failures[0].message or "not those" in turns.failures[0].message
+    assert turns.durations[1]["step"].shape == (LEAST_ROUNDS, CHUNK_HOPS)
+
+
+@needs_compiler
+def test_operators_of_a_crashing_model_are_unavailable(folder: Path) -> None:
+    mortal = write_c_artefact(folder / "operators", life=1)
+    with pytest.raises((BenchmarkUnavailable, ModelRefused)):
+        measure_operators(mortal, "native")
+
+
+def test_the_only_engine_missing_is_a_missing_tool(
+    trio: list[Artefact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.doctor.installed_version", lambda names: "")
+    with pytest.raises(ToolMissing, match="tflite-micro") as missing:
+        measure(trio[:1], Request(engines=("tflm",)))
+    assert missing.value.exit_code == 3
+    assert "pip install" in missing.value.hint
+
+
+def test_one_engine_of_several_missing_is_unavailable(
+    trio: list[Artefact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "runtime.doctor.installed_version",
+        lambda names: "" if "onnxruntime" in names else installed_version(names),
+    )
+    found = measure(trio[:2], Request(seconds=QUICK))
+    assert not found.readings[1][0].figures
+    assert all("onnxruntime" in each.reason for each in found.readings[1][0].unavailable)
+    assert found.readings[0][0].figures
+
+
+def test_engines_go_to_the_artefacts_they_run(trio: list[Artefact]) -> None:
+    found = measure(trio[:2], Request(seconds=QUICK, engines=("onnxruntime", "litert")))
+    assert [part[0].place for part in found.readings] == ["litert", "onnxruntime"]
+    with pytest.raises(InputError, match="No engine is called 'warp'"):
+        measure(trio, Request(engines=("warp",)))
+    with pytest.raises(InputError, match="does not run"):
+        measure(trio[:2], Request(engines=("litert",)))
+    with pytest.raises(InputError, match="does not run"):
+        measure(trio[:2], Request(engines=("litert", "onnxruntime", "native")))
+
+
+def test_a_model_altered_meanwhile_is_told(folder: Path) -> None:
+    artefact = write_artefact(folder / ".", "tflite-int8")
+    kept = artefact.path.read_bytes()
+    artefact.path.write_bytes(kept[:-1])
+    turns = time_in_turns([Contestant(artefact, "litert")], QUICK)
+    artefact.path.write_bytes(kept)
+    assert "is not the file its sidecar describes" in turns.failures[0].message
+    assert turns.durations == ({},)
+
+
+def test_artefacts_of_one_name_are_told_apart(folder: Path) -> None:
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+    twins = [write_artefact(folder / name, "tflite-fp32") for name in ("one", "two")]
+    assert labels(twins) == ["one/tiny-tflite-fp32.tflite", "two/tiny-tflite-fp32.tflite"]
+    assert labels(twins[:1]) == ["tiny-tflite-fp32.tflite"]
