@@ -145,6 +145,8 @@ def _print_tables(
         change = changes.get(target.target)
         if change is not None:
             click.echo(f"Cheapest change for {target.target}: {change.text} ({change.verdict}).")
+            if change.preset:
+                click.echo(f"Of the presets, {change.preset} would do.")
 
 
 def _conclude(found: NetworkBudget, changes: dict[str, Change | None], *, decisive: bool) -> None:

@@ -1,4 +1,4 @@
-"""The cheapest change that makes a network fit a target.
+"""The cheapest change of a network, before it is trained, that makes it fit a target.
 
 Sizes are searched, one kind at a time: latents only, channels only, both alike. Of what fits, the
 network is taken that keeps most: the largest product of the shares of parameters and of work.
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict
 
-from distill.unet import UNet, UNetConfig
+from distill.unet import PRESETS, UNet, UNetConfig
 from export.budget import NetworkBudget, budget
 from export.footprint import activation_peak, weight_bytes
 from export.lowering import lower
@@ -27,7 +27,8 @@ STEPS = 16  # sizes are tried in sixteenths
 
 
 class Change(BaseModel):
-    """A network that fits better; ``verdict`` is that of the target after the change."""
+    """A network that fits better; ``verdict`` is that of the target after the change. ``preset`` is
+    the largest shipped network that the target does not refuse, empty where it refuses them all."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,6 +36,7 @@ class Change(BaseModel):
     verdict: Verdict
     network: UNetConfig
     contract: StftContract
+    preset: str = ""
 
 
 def cheapest_change(subject: Subject, target: Target) -> Change | None:
@@ -65,7 +67,22 @@ def cheapest_change(subject: Subject, target: Target) -> Change | None:
         verdict=verdict,
         network=config,
         contract=changed.contract,
+        preset=_preset_that_fits(changed, target),
     )
+
+
+def _preset_that_fits(subject: Subject, target: Target) -> str:
+    """The preset of most work, with the subject's contract, that the target does not refuse."""
+    found = []
+    for name, config in PRESETS.items():
+        try:
+            sized = UNetConfig.model_validate(config.model_dump() | {"bins": subject.contract.bins})
+        except ValueError:  # its levels do not divide these bins
+            continue
+        candidate = replace(subject, network=UNet(sized))
+        if budget(candidate, [target]).targets[0].fit.verdict != "does not fit":
+            found.append((lower(UNet(sized).eval()).macs, name))
+    return max(found, default=(0, ""))[1]
 
 
 def _config(subject: Subject) -> UNetConfig:
