@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,15 +16,25 @@ from distill.unet import UNet, UNetConfig
 from export.c.generator import generate
 from export.c.model import CModel, read
 from export.calibration import calibrate
+from export.describe import describe
+from export.emission import emit
+from export.formats import WIDTHS, Format, Width
 from export.lowering import lower
+from export.material import Material
 from export.precision import wide_everywhere
+from export.preparation import Prepared
 from export.quantization import quantize_graph
+from export.step_graph import StepGraph
+from export.students import own_student
 from export.tflite import write_float, write_quantized
+from export.trained import Trained
+from runtime.artefact import Artefact, load_artefact, sidecar_path
 from runtime.devices.simulation import GoldenVectors, OperatorLabel
 from runtime.engines import engine_from_bytes
 from runtime.stft import StftContract
 
 FORMATS = ("int8", "int16x8", "fp32")
+NOISE = Material([], [], "white noise", synthetic=True, fingerprint="0" * 64, licences={})
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,19 +52,50 @@ def untrained(config: UNetConfig, format: str) -> bytes:
 
     Batch norms are random and ranges come from half a second of noise, so that values spread.
     """
+    graph = lower(_network(config))
+    if format == "fp32":
+        return write_float(graph)
+    width: Width = "int16x8" if format == "int16x8" else "int8"
+    prepared = _prepared(graph, StftContract(bins=config.bins), width)
+    return write_quantized(prepared.quantized[width])
+
+
+def untrained_artefact(
+    folder: Path,
+    config: UNetConfig,
+    format: Format = "c-int8",
+    contract: StftContract | None = None,
+    name: str = "untrained",
+) -> Artefact:
+    """The files of such a network in ``folder``, as an export writes them, audio path included."""
+    contract = contract or StftContract(bins=config.bins)
+    student = own_student(_network(config))
+    prepared = _prepared(student.graph, contract, WIDTHS[format]) if format in WIDTHS else None
+    emitted = emit(format, student, {} if prepared is None else prepared.quantized, contract)
+    sidecar = describe(Trained("student", name, contract, student), emitted, NOISE, prepared)
+    folder.mkdir(parents=True, exist_ok=True)
+    model = folder / sidecar.model.file
+    for source, content in {model.name: emitted.content, **emitted.sources}.items():
+        (folder / source).write_bytes(content)
+    sidecar_path(model).write_text(sidecar.model_dump_json(by_alias=True))
+    return load_artefact(model)
+
+
+def _network(config: UNetConfig) -> UNet:
     torch.manual_seed(0)
     network = UNet(config)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0.0, 0.3)
-    graph = lower(network.eval())
-    if format == "fp32":
-        return write_float(graph)
+    return network.eval()
+
+
+def _prepared(graph: StepGraph, contract: StftContract, width: Width) -> Prepared:
     noise = np.random.default_rng(0).normal(0.0, 0.1, (2, 8_000)).astype(np.float32)
-    calibration = calibrate(graph, StftContract(bins=config.bins), list(noise))
-    wide = wide_everywhere(graph) if format == "int16x8" else ()
-    return write_quantized(quantize_graph(graph, calibration, wide))
+    calibration = calibrate(graph, contract, list(noise))
+    wide = wide_everywhere(graph) if width == "int16x8" else ()
+    return Prepared(graph, calibration, {width: quantize_graph(graph, calibration, wide)})
 
 
 def generated(model: bytes, frames: int) -> Generated:

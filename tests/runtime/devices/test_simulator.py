@@ -1,0 +1,201 @@
+"""The backend `simulator`: which cores, what a reading says, and what it says of what is wrong."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from distill.unet import UNetConfig
+from runtime.artefact import Artefact
+from runtime.devices import artefacts, simulator, zig
+from runtime.devices.children import ToolMissing
+from runtime.devices.cores import CORES
+from runtime.devices.golden import golden_vectors
+from runtime.devices.simulation import GoldenVectors
+from runtime.devices.simulator import asked_for, measure
+from runtime.figures import Provenance
+from runtime.profiling.backends import Request
+from runtime.profiling.records import Reading
+from targets.catalog import load_target
+from targets.errors import GateFailed, GateUnavailable, InputError
+from tests.runtime.devices import handmade
+from tests.runtime.devices.generated import untrained_artefact
+
+LITTLE = UNetConfig(bins=32, widths=(4, 6), hidden=8)
+FRAMES = 5
+M4 = pytest.mark.skipif(not handmade.installed("cortex-m4"), reason="no Arm compiler or simulator")
+
+
+@pytest.fixture(scope="module")
+def artefact(tmp_path_factory: pytest.TempPathFactory) -> Artefact:
+    return untrained_artefact(tmp_path_factory.mktemp("artefact") / "little", LITTLE)
+
+
+@pytest.fixture(scope="module")
+def reading(artefact: Artefact) -> Reading:
+    findings = measure([artefact], Request(address="cortex-m4", frames=FRAMES))
+    ((found,),) = findings.readings
+    assert findings.ratios == ()
+    return found
+
+
+@M4
+def test_a_reading_has_all_figures_with_class_and_tool(reading: Reading) -> None:
+    assert (reading.backend, reading.place) == ("simulator", "cortex-m4")
+    assert reading.matches is True
+    assert reading.difference == ""
+    figures = {figure.name.removesuffix(" [cortex-m4]"): figure for figure in reading.figures}
+    assert set(figures) >= {
+        *("step, median", "step, maximum", "instructions per MAC", "stack of a step"),
+        *("flash", "RAM without stack"),
+        *("code", "constants", "initialised data", "zeroed data"),
+    }
+    assert all(figure.provenance is Provenance.SIMULATED for figure in reading.figures)
+    assert all(figure.tool and figure.conditions for figure in reading.figures)
+    step = figures["step, median"]
+    assert step.unit == "instructions"
+    assert step.low is not None and step.high == figures["step, maximum"].value  # noqa: PT018
+    assert step.low <= step.value <= step.high
+    value = {name: figure.value for name, figure in figures.items()}
+    assert value["flash"] == value["code"] + value["constants"] + value["initialised data"]
+    assert value["RAM without stack"] == value["initialised data"] + value["zeroed data"]
+
+
+@M4
+def test_work_of_the_operators_is_that_of_the_step(reading: Reading, artefact: Artefact) -> None:
+    macs = artefact.sidecar.network.macs_per_step
+    assert sum(row.macs for row in reading.operators) == macs
+    step, per_mac = reading.figures[0], reading.figures[2]
+    assert per_mac.value == pytest.approx(step.value / macs)
+    counted = sum(row.value or 0 for row in reading.operators)
+    assert 0.9 < counted / step.value < 1.1
+    for row in reading.operators:
+        assert row.unit == "instructions"
+        assert row.provenance is Provenance.SIMULATED
+        assert row.low is not None and row.high is not None  # noqa: PT018
+        assert row.low <= (row.value or 0) <= row.high
+
+
+@M4
+def test_a_mask_that_differs_and_counts_that_do_not_repeat_are_told(
+    artefact: Artefact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Golden masks with one bit turned round; then a report as of a counter that drifts."""
+    genuine = simulator.simulate_artefact(artefact, "cortex-m4", frames=FRAMES)
+
+    def turned(artefact: Artefact, frames: int) -> GoldenVectors:
+        golden = golden_vectors(artefact, frames)
+        masks = golden.masks.copy()
+        masks[3, 2] ^= 1
+        return replace(golden, masks=masks)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(artefacts, "golden_vectors", turned)
+        request = Request(address="cortex-m4", frames=FRAMES)
+        ((found,),) = measure([artefact], request).readings
+    assert found.matches is False
+    assert found.difference.startswith("frame 3, value 2:")
+    assert "1 values differ, by 1 at most" in found.difference
+    drifting = genuine.model_copy(update={"repeatable": False})
+    found = simulator.reading_of(drifting, artefact)
+    assert found.matches is False
+    assert "differ between 2 runs" in found.difference
+
+
+@M4
+def test_firmware_that_crashes_is_a_reading_that_does_not_match(
+    artefact: Artefact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crashed(*arguments: object, **options: object) -> None:
+        raise GateFailed("The processor took a fault.")
+
+    def endless(*arguments: object, **options: object) -> None:
+        raise GateUnavailable("qemu-system-arm did not end within 120 s.")
+
+    monkeypatch.setattr(simulator, "simulate_artefact", crashed)
+    ((found,),) = measure([artefact], Request(address="cortex-m4")).readings
+    assert (found.matches, found.difference) == (False, "The processor took a fault.")
+    monkeypatch.setattr(simulator, "simulate_artefact", endless)
+    with pytest.raises(GateUnavailable):
+        measure([artefact], Request(address="cortex-m4"))
+    found = measure([artefact], Request()).readings[0][0]
+    assert (found.matches, found.figures) == (None, ())
+    assert "120 s" in found.unavailable[0].reason
+
+
+def test_cores_are_those_of_the_address_or_the_target() -> None:
+    assert asked_for(Request()) == ()
+    assert asked_for(Request(address="cortex-m4, rv32imac,cortex-m4")) == ("cortex-m4", "rv32imac")
+    assert asked_for(Request(target=load_target("cortex-m55"))) == ("cortex-m55",)
+    both = Request(address="cortex-m7", target=load_target("cortex-m55"))
+    assert asked_for(both) == ("cortex-m7",)
+    assert asked_for(Request(target=load_target("cortex-m0plus"))) == ("cortex-m0plus",)
+    with pytest.raises(InputError, match="cortex-m9"):
+        asked_for(Request(address="cortex-m9"))
+    with pytest.raises(InputError, match=r"phone .* cannot be simulated"):
+        asked_for(Request(target=load_target("phone")))
+
+
+@M4
+def test_a_core_that_another_stands_for_says_so(artefact: Artefact) -> None:
+    request = Request(target=load_target("cortex-m0plus"), frames=2)
+    ((found,),) = measure([artefact], request).readings
+    assert found.place == "cortex-m0"
+    assert found.matches
+    assert "cortex-m0plus executes the code of cortex-m0" in found.figures[0].conditions
+
+
+@M4
+def test_what_is_not_c_is_refused_or_passed_over(artefact: Artefact, tmp_path: Path) -> None:
+    other = artefact.model_copy(update={"path": artefact.path.with_suffix(".tflite")})
+    with pytest.raises(InputError, match=r"model\.tflite is not C") as caught:
+        measure([other], Request())
+    assert "c-int8" in caught.value.hint
+    request = Request(address="cortex-m4", frames=1)
+    passed, found = measure([other, artefact], request).readings
+    assert "c-int8" in passed[0].unavailable[0].reason
+    assert found[0].matches
+
+
+def test_missing_tools_are_refused_or_passed_over(
+    artefact: Artefact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the tools of Arm alone all but RISC-V is simulated, and nothing without any."""
+    monkeypatch.setattr(zig, "available", lambda: False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for request in (Request(address="rv32imac"), Request()):
+        with pytest.raises(ToolMissing) as caught:
+            measure([artefact], request)
+        assert caught.value.exit_code == 3
+        assert "apt install" in caught.value.hint
+    for name in ("arm-none-eabi-gcc", "qemu-system-arm"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    assert shutil.which("qemu-system-arm") == str(tmp_path / "qemu-system-arm")
+
+    def crashed(*arguments: object, **options: object) -> None:
+        raise GateFailed("Not run here.")
+
+    monkeypatch.setattr(simulator, "simulate_artefact", crashed)
+    (found,) = measure([artefact], Request()).readings
+    assert len(found) == len(CORES)
+    assert [part.place for part in found if part.unavailable] == ["rv32imac"]
+    assert "riscv64-unknown-elf" in found[-1].unavailable[0].reason
+
+
+@M4
+def test_floats_are_left_out_on_cores_that_compute_them_in_software(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artefact = untrained_artefact(tmp_path, LITTLE, "c-fp32")
+    monkeypatch.setattr(
+        simulator, "CORES", {name: CORES[name] for name in ("cortex-m3", "cortex-m4")}
+    )
+    (found,) = measure([artefact], Request(frames=2)).readings
+    assert "floating-point" in found[0].unavailable[0].reason
+    assert found[1].matches
+    ((asked,),) = measure([artefact], Request(address="cortex-m3", frames=2)).readings
+    assert asked.figures
