@@ -7,20 +7,16 @@ from functools import cache
 import numpy as np
 import pytest
 
-from distill.unet import UNet, UNetConfig, preset
-from export.c.generator import generate
-from export.rehearsal import rehearse
-from export.tflite import write_float
-from runtime.artefact import Artefact, load_artefact
+from distill.unet import UNetConfig, preset
+from runtime.artefact import Artefact
 from runtime.devices.artefacts import labels_of, simulate_artefact
 from runtime.devices.bare_metal import simulate
 from runtime.devices.cores import CORES
 from runtime.devices.simulation import GoldenVectors
 from runtime.figures import Provenance
-from runtime.stft import StftContract
 from targets.errors import InputError
 from tests.runtime.devices import handmade
-from tests.runtime.devices.generated import Generated, generated, untrained
+from tests.runtime.devices.generated import Generated, generated, untrained, untrained_artefact
 
 pytest.importorskip("tflite_micro", reason="the golden frames come from TFLM")
 LITTLE = UNetConfig(bins=32, widths=(4, 6), hidden=8)
@@ -119,14 +115,7 @@ def test_instructions_per_mac_stay_within_what_was_asked(
 @pytest.fixture(scope="module")
 def artefact(tmp_path_factory: pytest.TempPathFactory) -> Artefact:
     """A little network as C in float, with its sidecar."""
-    folder = tmp_path_factory.mktemp("artefact")
-    network, contract = UNet(LITTLE), StftContract(bins=LITTLE.bins)
-    rehearsal = rehearse(network, contract, "little", "c-fp32", arena=False)
-    for name, content in generate(write_float(rehearsal.graph)).files.items():
-        (folder / name).write_bytes(content)
-    sidecar = rehearsal.sidecar.model_dump_json(by_alias=True)
-    (folder / "model.json").write_text(sidecar)
-    return load_artefact(folder)
+    return untrained_artefact(tmp_path_factory.mktemp("artefact"), LITTLE, "c-fp32")
 
 
 @pytest.mark.parametrize("core", handmade.simulated("cortex-m4"))

@@ -84,7 +84,7 @@ def test_a_mask_that_differs_and_counts_that_do_not_repeat_are_told(
     artefact: Artefact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Golden masks with one bit turned round; then a report as of a counter that drifts."""
-    genuine = simulator.simulate_artefact(artefact, "cortex-m4", frames=FRAMES)
+    genuine = artefacts.simulate_artefact(artefact, "cortex-m4", frames=FRAMES)
 
     def turned(artefact: Artefact, frames: int) -> GoldenVectors:
         golden = golden_vectors(artefact, frames)
