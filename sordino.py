@@ -50,6 +50,7 @@ COMMANDS = {
     "denoise": Place("runtime.cli", "denoise", "Clean a file or a live stream."),
     "live": Place("runtime.live_cli", "live", "Denoise the microphone, live."),
     "profile": Place("runtime.profile_cli", "profile", "Measure models here and on devices."),
+    "bench": Place("runtime.bench_cli", "bench", "Write bench firmware for a board of your own."),
     "targets": Place("targets.cli", "targets", "List the formats and devices to ship to."),
     "pack": Place("export.pack_cli", "pack", "Make the folder a firmware team builds from."),
     "verify": Place("export.verify_cli", "verify", "Check models or a pack again, offline."),

@@ -37,7 +37,7 @@ from runtime.pack_format import (
 from runtime.profiling.arena import arena_figures
 from runtime.profiling.exact import exact_figures
 from runtime.profiling.needs_of import judge
-from targets.catalog import list_targets
+from targets.catalog import load_target, usual_devices
 from targets.errors import InputError
 from targets.fit import FitReport
 from targets.schema import Target
@@ -143,7 +143,7 @@ def read_figures_file(path: Path) -> tuple[Figure, ...]:
 
 
 def _default_targets(artefact_format: str) -> list[Target]:
-    return [t for t in list_targets() if t.kind == "device" or t.name == artefact_format]
+    return [load_target(artefact_format), *usual_devices()]
 
 
 def _distinct(targets: Sequence[Target]) -> list[Target]:

@@ -55,6 +55,7 @@ BUILTIN = (
     "phone",
     "phone-little",
 )
+USUAL = ("hearing-aid", "cortex-m4", "cortex-m55", "raspberry-pi", "phone")
 
 
 @cache
@@ -64,6 +65,11 @@ def _builtin(name: str) -> Target:
     if target.name != name:
         raise InputError(f"The built-in profile {name}.toml calls itself {target.name!r}.")
     return target
+
+
+def usual_devices() -> tuple[Target, ...]:
+    """One device of each class, for whom nobody names a target."""
+    return tuple(_builtin(name) for name in USUAL)
 
 
 def list_targets() -> tuple[Target, ...]:
