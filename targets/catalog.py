@@ -96,8 +96,8 @@ def load_target(name: str) -> Target:
     suggestion = f"Did you mean {close[0]!r}? " if close else ""
     raise InputError(
         f"No target {name!r}.",
-        hint=f"{suggestion}Known: {', '.join(known)}; or give a .toml file of your own, or put it "
-        f"into {own_folder()}.",
+        hint=f"{suggestion}`sordino targets` lists them; a .toml file of your own will do as well, "
+        f"and by its name when it is in {own_folder()}.",
     )
 
 

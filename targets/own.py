@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from targets.errors import InputError, SordinoError
-from targets.reading import read_profile
+from targets.reading import InvalidProfileError, read_profile
 from targets.schema import Target
 
 VARIABLE = "SORDINO_TARGETS"
@@ -66,5 +66,8 @@ def _profile(name: str, taken: tuple[str, ...]) -> OwnProfile:
     path = own_folder() / f"{name}.toml"
     try:
         return OwnProfile(path, own_target(name, taken))
+    except InvalidProfileError as error:
+        more = f" {len(error.problems) - 1} more." if error.problems[1:] else ""
+        return OwnProfile(path, reason=f"{error.problems[0]}{more}")
     except SordinoError as error:
         return OwnProfile(path, reason=error.message)
