@@ -21,6 +21,7 @@ from runtime.tables import (
 
 SMALL_SHARE = 0.01  # operators below are summed up in one row
 DASH = "–"
+EFFECT_COLOURS = {"pass": "green", "fail": "bold red", "warn": "yellow", "none": "dim"}
 
 
 def report_tables(report: ProfileReport, operators: bool) -> list[Table]:
@@ -230,9 +231,6 @@ def _origin_table(report: ProfileReport) -> Table:
     for name, text in rows:
         table.add_row(name, escape(text))
     return table
-
-
-EFFECT_COLOURS = {"pass": "green", "fail": "bold red", "warn": "yellow", "none": "dim"}
 
 
 def comparison_table(comparison: Comparison) -> Table:

@@ -19,7 +19,7 @@ COMMAND = "sordino profile student-c-int8 --on host --on simulator:cortex-m4"
 
 def figure(
     name: str,
-    value: float,
+    value: float = 1.0,
     unit: str = "",
     provenance: Provenance = Provenance.EXACT,
     *,
@@ -27,6 +27,7 @@ def figure(
     conditions: str = "",
     low: float | None = None,
     high: float | None = None,
+    spread: tuple[float, float] | None = None,
 ) -> Figure:
     return Figure(
         name=name,
@@ -37,6 +38,7 @@ def figure(
         conditions=conditions,
         low=low,
         high=high,
+        spread=spread,
     )
 
 
@@ -62,13 +64,23 @@ OPERATORS = (
 )
 
 
-def host_reading(median: float = 42.5, low: float = 40.0, high: float = 61.0) -> Reading:
-    measured = Provenance.MEASURED_HOST
+def host_reading(
+    median: float = 42.5, spread: tuple[float, float] | None = (41.9, 43.4)
+) -> Reading:
+    measured, low, high = Provenance.MEASURED_HOST, 0.9 * median, 2.1 * median
     return Reading(
         backend="host",
         place="litert",
         figures=(
-            figure("step, median [litert]", median, "µs", measured, low=low, high=high),
+            figure(
+                "step, median [litert]",
+                median,
+                "µs",
+                measured,
+                low=low,
+                high=high,
+                spread=spread,
+            ),
             figure("step of hop, median [litert]", median / 80.0, "%", measured),
             figure("step, p99 [litert]", high, "µs", measured),
             figure("peak memory [litert]", 1_234_567, "bytes", measured, conditions="VmHWM"),
