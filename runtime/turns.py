@@ -66,14 +66,21 @@ def rounds_until(seconds: float) -> Iterator[int]:
         number += 1
 
 
-def timed(call: Callable[[Any], object], arguments: Sequence[Any]) -> Take:
-    """Time ``call`` from outside, on each of the ``arguments`` in turn, over and over."""
+def timed(
+    call: Callable[[Any], object],
+    arguments: Sequence[Any],
+    prepare: Callable[[Any], Any] = lambda argument: argument,
+) -> Take:
+    """Time ``call`` from outside, on each of the ``arguments`` in turn, over and over.
+
+    It is given what ``prepare`` makes of the argument, which is not timed.
+    """
     source = cycle(arguments)
 
     def take(count: int) -> list[int]:
         durations = []
         for _ in range(count):
-            argument = next(source)
+            argument = prepare(next(source))
             start = time.perf_counter_ns()
             call(argument)
             durations.append(time.perf_counter_ns() - start)

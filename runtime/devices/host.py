@@ -44,7 +44,7 @@ TFLM = "tflm"
 
 
 @dataclass(frozen=True)
-class _Entry:
+class Entry:
     """One artefact in one engine."""
 
     artefact: int
@@ -59,20 +59,20 @@ def measure(artefacts: Sequence[Artefact], request: Request) -> Findings:
     CPU that is not to be had and for a damaged model, ModelRefused when no engine would run any of
     the artefacts, ToolMissing when none of the engines is installed.
     """
-    entries = _entries(artefacts, request.engines)
+    asked = entries(artefacts, request.engines)
     cpu = chosen_cpu(request.cpu)
     for artefact in artefacts:
         checked_bytes(artefact)
-    installed = [entry for entry in entries if engine_version(entry.engine)]
+    installed = [entry for entry in asked if engine_version(entry.engine)]
     if not installed:
-        lacking = missing(entries[0].engine)
+        lacking = missing(asked[0].engine)
         raise ToolMissing(lacking.message, hint=lacking.hint)
     contestants = [Contestant(artefacts[entry.artefact], entry.engine) for entry in installed]
     turns = time_in_turns(contestants, request.seconds, cpu)
     _refuse_if_nothing_ran(turns)
     conditions = conditions_of(turns, cpu)
     readings: list[list[Reading]] = [[] for _ in artefacts]
-    for entry in entries:
+    for entry in asked:
         artefact = artefacts[entry.artefact]
         if entry in installed:
             at = installed.index(entry)
@@ -99,25 +99,25 @@ def labels(artefacts: Sequence[Artefact]) -> list[str]:
     ]
 
 
-def _entries(artefacts: Sequence[Artefact], engines: Sequence[str]) -> list[_Entry]:
+def entries(artefacts: Sequence[Artefact], engines: Sequence[str]) -> list[Entry]:
     """Which artefact runs in which engines: of those asked for all that take its format.
 
     Raises InputError for an engine that is unknown or takes none of the artefacts, and for an
     artefact that none of them takes.
     """
     if not engines:
-        return [_Entry(at, engine_name(each, None)) for at, each in enumerate(artefacts)]
+        return [Entry(at, engine_name(each, None)) for at, each in enumerate(artefacts)]
     fitting = [set(engine_names(artefact)) for artefact in artefacts]
     for engine in engines:
         if not any(engine in names for names in fitting):
             engine_name(artefacts[0], engine)  # raises
-    entries = []
+    found = []
     for at, (artefact, names) in enumerate(zip(artefacts, fitting, strict=True)):
         chosen = [engine for engine in dict.fromkeys(engines) if engine in names]
         if not chosen:
             engine_name(artefact, engines[0])  # raises
-        entries += [_Entry(at, engine) for engine in chosen]
-    return entries
+        found += [Entry(at, engine) for engine in chosen]
+    return found
 
 
 def _refuse_if_nothing_ran(turns: Turns) -> None:

@@ -15,14 +15,17 @@ from runtime.doctor import tool_of
 from runtime.figures import Figure, Provenance
 from runtime.profiling.machine import processor
 from runtime.profiling.records import OperatorRow, Unavailable
-from runtime.timing import Distribution, Durations, distribution
+from runtime.timing import Distribution, Durations, distribution, ratio_of_medians
 
 WHAT = {
-    STEP: "network alone, inputs and outputs copied",
     HOP: "with STFT, features, quantization, states, mask and synthesis, through Python",
     HOP_IN_C: "the generated audio path, called and timed in C",
 }
-IN_C = "network alone, called and timed in C, states in place"
+NETWORK = {
+    "native": "network alone, called and timed in C, states in place",
+    "onnxruntime": "network alone, inputs and outputs passed by its Python interface",
+}
+FED = "network alone, inputs copied in before"
 
 
 def conditions_of(turns: Turns, cpu: int | None) -> str:
@@ -57,15 +60,17 @@ def turn_figures(
     figures = []
     for part, taken in durations.items():
         found = distribution(taken)
-        what = IN_C if (engine, part) == ("native", STEP) else WHAT[part]
+        what = NETWORK.get(engine, FED) if part == STEP else WHAT[part]
         about = "; ".join((_spread(found), what, conditions))
         median, *others = _percentiles(part, engine, found, hop_us, about)
         figures += [median.model_copy(update={"spread": _usual(taken)}), *others]
     for whole, name in ((HOP, "streaming share"), (HOP_IN_C, "streaming share in C")):
         if STEP in durations and whole in durations:
-            share = 100.0 * (1.0 - float(np.median(durations[STEP]) / np.median(durations[whole])))
-            about = f"1 − median step / median {whole}; {conditions}"
-            figures.append(_measured(f"{name} [{engine}]", share, "%", engine, about))
+            part = ratio_of_medians(durations[STEP], durations[whole])
+            about = f"1 − median step / median {whole}, 95 % interval; {conditions}"
+            share = _measured(f"{name} [{engine}]", 100 * (1 - part.value), "%", engine, about)
+            bounds = {"low": 100.0 * (1.0 - part.high), "high": 100.0 * (1.0 - part.low)}
+            figures.append(share.model_copy(update=bounds))
     return figures
 
 

@@ -106,10 +106,11 @@ ENGINES: dict[str, EngineInfo] = {
 
 
 def missing(name: str) -> EngineMissing:
-    """The error to raise when the package of engine ``name`` cannot be imported."""
+    """The error to raise when what engine ``name`` needs is not installed."""
     info = ENGINES[name]
+    needed = f"the package {info.distribution}" if info.distribution else "a C compiler"
     return EngineMissing(
-        f"The engine {name} needs the package {info.distribution}, which is not installed here.",
+        f"The engine {name} needs {needed}, which is not installed here.",
         hint=f"{info.install}; `sordino doctor` lists what this machine has.",
     )
 

@@ -43,12 +43,19 @@ class LiteRtEngine:
         self._output_indices = [details["index"] for details in outputs]
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
-        interpreter = self._interpreter
-        for index, value in zip(self._input_indices, inputs, strict=True):
-            interpreter.set_tensor(index, value)
-        interpreter.invoke()
+        self.feed(inputs)
+        self.compute()
         # get_tensor copies: views into the arena would change under the caller at the next step.
-        return [interpreter.get_tensor(index) for index in self._output_indices]
+        return [self._interpreter.get_tensor(index) for index in self._output_indices]
+
+    def feed(self, inputs: Sequence[Array]) -> None:
+        """Copy the inputs of a step to where the interpreter wants them."""
+        for index, value in zip(self._input_indices, inputs, strict=True):
+            self._interpreter.set_tensor(index, value)
+
+    def compute(self) -> None:
+        """The step alone, of inputs that were fed."""
+        self._interpreter.invoke()
 
     def tensor_bytes(self) -> int:
         """Bytes of all tensors together, constants included, none sharing memory."""

@@ -56,10 +56,18 @@ class TflmEngine:
         )
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
+        self.feed(inputs)
+        self.compute()
+        return [self._interpreter.get_output(index) for index in range(len(self.outputs))]
+
+    def feed(self, inputs: Sequence[Array]) -> None:
+        """Copy the inputs of a step into the arena."""
         for index, value in enumerate(inputs):
             self._interpreter.set_input(value, index)
+
+    def compute(self) -> None:
+        """The step alone, of inputs that were fed."""
         self._interpreter.invoke()
-        return [self._interpreter.get_output(index) for index in range(len(self.outputs))]
 
     def print_allocations(self) -> None:
         """Write the arena report to file descriptor 2 (from C), valid after a ``run``."""

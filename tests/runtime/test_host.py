@@ -9,18 +9,15 @@ import pytest
 
 from runtime.artefact import Artefact
 from runtime.benchmark import (
-    BenchmarkUnavailable,
     Contestant,
     chosen_cpu,
-    measure_operators,
     time_in_turns,
 )
 from runtime.devices.children import ToolMissing
-from runtime.devices.host import labels, measure
+from runtime.devices.host import entries, labels, measure, ratios
 from runtime.doctor import installed_version
 from runtime.engines.native import find_compiler
 from runtime.figures import Provenance
-from runtime.modelfile.refusal import ModelRefused
 from runtime.profiling.backends import Findings, Request
 from runtime.profiling.records import Reading
 from runtime.turns import CHUNK_HOPS, LEAST_ROUNDS
@@ -74,6 +71,9 @@ def test_every_format_is_measured_in_its_own_engine(found: Findings) -> None:
         share = figures[f"streaming share [{engine}]"]
         assert share.value == pytest.approx(100.0 * (1.0 - median.value / whole))
         assert share.unit == "%"
+        assert share.low is not None
+        assert share.high is not None
+        assert share.low <= share.value <= share.high
         assert figures[f"step of hop, p99 [{engine}]"].value == pytest.approx(p99.value / 160)
         assert figures[f"library memory [{engine}]"].value >= 0
         assert figures[f"peak memory [{engine}]"].value > 10_000
@@ -183,16 +183,29 @@ def test_a_system_that_cannot_pin_says_so(monkeypatch: pytest.MonkeyPatch) -> No
 @needs_compiler
 @pytest.mark.parametrize("life", [1, SURVIVES_OPENING], ids=["on opening", "while timed"])
 def test_a_crash_costs_one_engine_only(folder: Path, life: int) -> None:
-    """The first crashes and is told of; the others have run side by side, in a fresh child."""
+    """It is told of, and the others run side by side, in a fresh child."""
     mortal = write_c_artefact(folder / f"mortal{life}", life=life)
-    others = [write_artefact(folder, "tflite-fp32"), write_artefact(folder, "onnx-fp32")]
-    found = measure([mortal, *others], Request(seconds=QUICK))
-    (lacking,) = (r for r in found.readings[0][0].unavailable if r.name == "step [native]")
-    assert "signal 6" in lacking.reason or "crash" in lacking.reason
-    assert not any("step" in figure.name for figure in found.readings[0][0].figures)
-    for part, engine in zip(found.readings[1:], ("litert", "onnxruntime"), strict=True):
-        assert any(figure.name == f"step, p99 [{engine}]" for figure in part[0].figures)
-    assert len(found.ratios) == 1
+    names = ("litert", "native", "onnxruntime")
+    artefacts = [write_artefact(folder), mortal, write_artefact(folder, "onnx-fp32")]
+    turns = time_in_turns(list(map(Contestant, artefacts, names)), QUICK)
+    assert set(turns.failures) == {1}
+    assert "signal 6" in turns.failures[1].message
+    assert [sorted(parts) for parts in turns.durations] == [
+        ["step", "whole hop"],
+        [],
+        ["step", "whole hop"],
+    ]
+    assert len(ratios(names, turns)) == 1
+
+
+@needs_compiler
+def test_what_crashes_is_unavailable_with_the_reason(folder: Path) -> None:
+    mortal = write_c_artefact(folder / "reading", life=1)
+    (only,) = measure([mortal], Request(seconds=QUICK)).readings[0]
+    lacking = {each.name: each.reason for each in only.unavailable}
+    assert set(lacking) == {f"{n} [native]" for n in ("step", "load", "peak memory", "operators")}
+    assert all("crash" in reason for reason in lacking.values())
+    assert {figure.provenance for figure in only.figures} == {Provenance.EXACT}
 
 
 @needs_compiler
@@ -209,13 +222,6 @@ def test_sources_that_do_not_compile_cost_one_engine_only(folder: Path) -> None:
     assert turns.durations[1]["step"].shape == (LEAST_ROUNDS, CHUNK_HOPS)
 
 
-@needs_compiler
-def test_operators_of_a_crashing_model_are_unavailable(folder: Path) -> None:
-    mortal = write_c_artefact(folder / "operators", life=1)
-    with pytest.raises((BenchmarkUnavailable, ModelRefused)):
-        measure_operators(mortal, "native")
-
-
 def test_the_only_engine_missing_is_a_missing_tool(
     trio: list[Artefact], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +230,15 @@ def test_the_only_engine_missing_is_a_missing_tool(
         measure(trio[:1], Request(engines=("tflm",)))
     assert missing.value.exit_code == 3
     assert "pip install" in missing.value.hint
+
+
+def test_generated_c_without_a_compiler_is_a_missing_tool(
+    trio: list[Artefact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ToolMissing, match="needs a C compiler") as missing:
+        measure(trio[2:], Request())
+    assert "apt install gcc" in missing.value.hint
 
 
 def test_one_engine_of_several_missing_is_unavailable(
@@ -240,14 +255,23 @@ def test_one_engine_of_several_missing_is_unavailable(
 
 
 def test_engines_go_to_the_artefacts_they_run(trio: list[Artefact]) -> None:
-    found = measure(trio[:2], Request(seconds=QUICK, engines=("onnxruntime", "litert")))
-    assert [part[0].place for part in found.readings] == ["litert", "onnxruntime"]
-    with pytest.raises(InputError, match="No engine is called 'warp'"):
-        measure(trio, Request(engines=("warp",)))
-    with pytest.raises(InputError, match="does not run"):
-        measure(trio[:2], Request(engines=("litert",)))
-    with pytest.raises(InputError, match="does not run"):
-        measure(trio[:2], Request(engines=("litert", "onnxruntime", "native")))
+    asked = entries(trio, ("onnxruntime", "litert", "tflm", "native", "litert"))
+    assert [(entry.artefact, entry.engine) for entry in asked] == [
+        (0, "litert"),
+        (0, "tflm"),
+        (1, "onnxruntime"),
+        (2, "native"),
+    ]
+    assert [entry.engine for entry in entries(trio, ())] == ["litert", "onnxruntime", "native"]
+    for engines, reason in (
+        (("warp",), "No engine is called 'warp'"),
+        (("litert",), "does not run"),
+        (("litert", "onnxruntime"), "does not run"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            entries(trio, engines)
+    with pytest.raises(InputError, match="native does not run"):
+        entries(trio[:2], ("litert", "onnxruntime", "native"))
 
 
 def test_a_model_altered_meanwhile_is_told(folder: Path) -> None:

@@ -100,5 +100,11 @@ def test_arguments_are_gone_through_in_turn() -> None:
     assert heard == [1, 2, 3, 1, 2]
 
 
+def test_what_is_prepared_is_what_is_called() -> None:
+    heard: list[int] = []
+    assert len(timed(heard.append, [1, 2], lambda number: 10 * number)(3)) == 3
+    assert heard == [10, 20, 10]
+
+
 def test_time_that_is_up_still_leaves_enough_rounds() -> None:
     assert list(rounds_until(0.0)) == list(range(LEAST_ROUNDS))
