@@ -92,7 +92,7 @@ def _table(output: Path, summary: PackSummary) -> Table:
         caption="The TFLM arena is unknown: tflite_micro did not run here." if unmeasured else "",
     )
     for report in summary.fits:
-        open_lines = [line for line in report.lines if line.verdict != "fits"]
+        open_lines = [line for line in report.lines if line.verdict in ("does not fit", "unknown")]
         why = "\n".join(_reason(line) for line in open_lines)
         table.add_row(report.target, report.verdict, escape(why))
     return table
@@ -102,4 +102,5 @@ def _reason(line: FitLine) -> str:
     least = "at least " if line.basis == "modelled" else ""
     amount = f"{line.excess:,.0f}" if line.excess >= 100 else f"{line.excess:.3g}"
     excess = f" by {least}{amount} {line.unit}" if line.excess else ""
-    return f"{line.budget}: {line.verdict}{excess} ({line.note})"
+    why = ", ".join(line.missing) if line.verdict == "unknown" else line.note
+    return f"{line.budget}: {line.verdict}{excess} ({why})"
