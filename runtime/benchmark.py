@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from runtime.artefact import Artefact
 from runtime.modelfile.refusal import ModelRefused
 from runtime.timing import Durations
-from targets.errors import InputError, SordinoError
+from targets.errors import GateUnavailable, InputError, SordinoError
 
 GRACE_SECONDS = 120.0  # for a child to start, load its libraries and warm up
 OPENING_SECONDS = 30.0  # of each contestant: C has to be compiled
@@ -91,10 +91,8 @@ class Arena(_Record):
     tail_bytes: int
 
 
-class BenchmarkUnavailable(SordinoError):
+class BenchmarkUnavailable(GateUnavailable):
     """A benchmark could not run here; the message is the reason."""
-
-    exit_code = 3
 
 
 def chosen_cpu(asked: int | None = None) -> int | None:

@@ -66,10 +66,10 @@ def turn_figures(
         figures += [median.model_copy(update={"spread": _usual(taken)}), *others]
     for whole, name in ((HOP, "streaming share"), (HOP_IN_C, "streaming share in C")):
         if STEP in durations and whole in durations:
-            part = ratio_of_medians(durations[STEP], durations[whole])
+            ratio = ratio_of_medians(durations[STEP], durations[whole])
             about = f"1 − median step / median {whole}, 95 % interval; {conditions}"
-            share = _measured(f"{name} [{engine}]", 100 * (1 - part.value), "%", engine, about)
-            bounds = {"low": 100.0 * (1.0 - part.high), "high": 100.0 * (1.0 - part.low)}
+            share = _measured(f"{name} [{engine}]", 100 * (1 - ratio.value), "%", engine, about)
+            bounds = {"low": 100.0 * (1.0 - ratio.high), "high": 100.0 * (1.0 - ratio.low)}
             figures.append(share.model_copy(update=bounds))
     return figures
 

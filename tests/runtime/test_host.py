@@ -10,18 +10,22 @@ import pytest
 from runtime.artefact import Artefact
 from runtime.benchmark import (
     Contestant,
+    Environment,
+    Turns,
     chosen_cpu,
     time_in_turns,
 )
 from runtime.devices.children import ToolMissing
 from runtime.devices.host import entries, labels, measure, ratios
+from runtime.devices.host_figures import conditions_of
 from runtime.doctor import installed_version
 from runtime.engines.native import find_compiler
 from runtime.figures import Provenance
 from runtime.profiling.backends import Findings, Request
 from runtime.profiling.records import Reading
 from runtime.turns import CHUNK_HOPS, LEAST_ROUNDS
-from targets.errors import InputError
+from targets.errors import GateUnavailable, InputError
+from tests.runtime.fakes import needs_tflm
 from tests.runtime.tiny_c import write_c_artefact
 from tests.runtime.tiny_models import write_artefact
 
@@ -152,6 +156,43 @@ def test_what_litert_and_onnx_lack_has_a_reason(found: Findings) -> None:
     lacking = {each.name: each.reason for part in found.readings for r in part
                for each in r.unavailable}  # fmt: skip
     assert "profiler" in lacking["operators [litert]"]
+
+
+def test_governor_and_clock_are_told_where_they_can_be_read() -> None:
+    before = Environment(
+        load=0.5, governor="powersave", khz=800_000, interruptions=7, affinity=(2,)
+    )
+    after = before.model_copy(update={"load": 3.25, "khz": 2_400_000, "interruptions": 19})
+    text = conditions_of(Turns(({},), {}, before, after), 2)
+    for part in (
+        "pinned to CPU 2",
+        "load 0.50 before, 3.25 after",
+        "governor powersave",
+        "clock 800 MHz before, 2400 after",
+        "interrupted 12 times",
+    ):
+        assert part in text
+    unpinned = conditions_of(Turns(({},), {}), None)
+    assert "not pinned (this system cannot)" in unpinned
+
+
+@needs_tflm
+def test_the_arena_stands_with_tflm_whether_it_was_timed_or_not(folder: Path) -> None:
+    artefact = write_artefact(folder, "tflite-int8")
+    for engines in ((), ("litert", "tflm")):
+        found = measure([artefact], Request(seconds=QUICK, engines=engines))
+        (part,) = (each for each in found.readings[0] if each.place == "tflm")
+        names = [figure.name for figure in part.figures]
+        assert names[-2:] == ["TFLM arena", "TFLM arena to reserve"]
+        assert ("step, median [tflm]" in names) == bool(engines)
+
+
+def test_a_child_that_cannot_start_is_told(
+    trio: list[Artefact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    with pytest.raises(GateUnavailable, match="the benchmark process failed"):
+        measure(trio[:1], Request(seconds=QUICK))
 
 
 @needs_pinning
