@@ -14,7 +14,7 @@ from runtime.figures import Figure
 
 if TYPE_CHECKING:
     from runtime.verification.results import Section
-    from targets.fit import FitReport
+    from targets.fit import FitLine, FitReport
 
 SHARE_PREFIX, STEP_PREFIX = "step of hop, ", "step, "  # shown in one row
 COLOURS = {
@@ -53,7 +53,7 @@ def fit_table(fit: FitReport) -> Table:
     for line in fit.lines:
         table.add_row(
             escape(line.budget),
-            _amount(line.needs, line.unit),
+            ("≥ " if _from_below(line) else "") + _amount(line.needs, line.unit),
             _amount(line.offers, line.unit),
             coloured(line.verdict),
             line.basis,
@@ -64,6 +64,11 @@ def fit_table(fit: FitReport) -> Table:
         notes += [f"Cheapest change: {first}", *(f"Or: {other}" for other in others)]
     table.caption = escape("\n".join(notes))
     return table
+
+
+def _from_below(line: FitLine) -> bool:
+    """Whether no more than a lower bound of the need is known."""
+    return line.needs is not None and line.low is not None and line.high is None
 
 
 def _amount(value: float | None, unit: str) -> str:

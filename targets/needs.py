@@ -11,7 +11,8 @@ class Needs(BaseModel):
     """One artefact's needs. None stands for what was neither counted nor measured.
 
     Of generated C, ``constant_bytes`` and ``static_ram_bytes`` are exact, ``code_bytes``,
-    ``stack_bytes`` and ``instructions`` come from its simulation on the device's core. Of other
+    ``stack_bytes`` and ``instructions`` come from its simulation on the device's core, which also
+    tells the constants as they were linked. Of other
     formats ``constant_bytes`` is the model file and ``arena_bytes`` TFLM's arena without margin;
     ``process_bytes`` is what a process takes at most to load and run it, beside its libraries.
     """

@@ -58,7 +58,8 @@ def flash_pieces(needs: Needs) -> list[Piece]:
     """Constants and code, as far as they are known."""
     pieces = []
     if needs.constant_bytes is not None:
-        pieces.append(Piece("constants", "weights", needs.constant_bytes, "exact"))
+        basis: Basis = "exact" if needs.code_bytes is None else "simulated"
+        pieces.append(Piece("constants", "weights", needs.constant_bytes, basis))
     if needs.code_bytes is not None:
         pieces.append(Piece("code", "code", needs.code_bytes, "simulated"))
     return pieces

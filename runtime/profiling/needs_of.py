@@ -47,8 +47,10 @@ def needs_of(sidecar: Sidecar, figures: Sequence[Figure], target: Target) -> Nee
     """What an artefact asks of ``target``; what neither sidecar nor figures tell is None."""
     contract = sidecar.contract
     core = simulated_core(target)
+    code, flash = (_simulated(figures, name, core) for name in ("code", "flash"))
     constants = sidecar.memory.get("constants", sidecar.model.bytes)
-    flash = _simulated(figures, "flash", core)
+    if code is not None and flash is not None:
+        constants = flash - code  # as they were linked for this core
     process = _process(figures, target)
     stack = _simulated(figures, "stack of a step", core)
     measured_stack = _greatest(_on_device(figures, "stack of a step", target))
@@ -61,7 +63,7 @@ def needs_of(sidecar: Sidecar, figures: Sequence[Figure], target: Target) -> Nee
         sample_rate=contract.sample_rate,
         algorithmic_delay=contract.algorithmic_delay,
         constant_bytes=constants,
-        code_bytes=None if flash is None else max(0, flash - constants),
+        code_bytes=code,
         static_ram_bytes=sidecar.memory.get("ram"),
         arena_bytes=_arena(figures),
         stack_bytes=stack if measured_stack is None else measured_stack,
