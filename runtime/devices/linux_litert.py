@@ -22,9 +22,10 @@ VARIABLE = "SORDINO_BENCHMARK_MODEL"  # a file on this machine, built for the de
 PLACES = ("/data/local/tmp/benchmark_model",)  # beside the PATH of the device
 WARM_UP_SECONDS = 0.5
 SPARE_SECONDS = 120.0
-_STATISTIC = re.compile(r"\b(count|min|max|avg|std|p5|median|p95|curr)=([0-9.]+(?:e[+-]?\d+)?)")
-_INITIALISED = re.compile(r"Inference timings in us: Init: ([0-9.]+(?:e[+-]?\d+)?)")
-_MEMORY = re.compile(r"Memory footprint delta[^\n]*\boverall=([0-9.]+(?:e[+-]?\d+)?)")
+_NUMBER = r"([0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]{1,2})?)"
+_STATISTIC = re.compile(rf"\b(count|min|max|avg|std|median|p95|curr)={_NUMBER}")
+_INITIALISED = re.compile(rf"Inference timings in us: Init: {_NUMBER}")
+_MEMORY = re.compile(rf"Memory footprint delta[^\n]*\boverall={_NUMBER}")
 _XNNPACK = re.compile(r"XNNPACK delegate")
 
 
