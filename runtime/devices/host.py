@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.artefact import C_MODEL, Artefact
+from runtime.artefact import Artefact
 from runtime.benchmark import (
     BenchmarkUnavailable,
     Contestant,
@@ -24,7 +24,6 @@ from runtime.devices.host_figures import (
     conditions_of,
     loading_figures,
     operator_rows,
-    static_figures,
     turn_figures,
 )
 from runtime.devices.host_operators import REASONS
@@ -88,14 +87,16 @@ def measure(artefacts: Sequence[Artefact], request: Request) -> Findings:
 
 
 def labels(artefacts: Sequence[Artefact]) -> list[str]:
-    """What artefacts are called where several are compared: by their file, with its folder where
-    others are called alike, and for C, which always is ``model.c``."""
-    files = [artefact.path.name for artefact in artefacts]
+    """What artefacts are called where several are compared: by their file, C by its folder, with
+    the folder above where others are called alike."""
+    places = [
+        artefact.path.resolve().parent if artefact.sidecar.memory else artefact.path.resolve()
+        for artefact in artefacts
+    ]
+    names = [place.name for place in places]
     return [
-        f"{artefact.path.resolve().parent.name}/{name}"
-        if name == C_MODEL or files.count(name) > 1
-        else name
-        for name, artefact in zip(files, artefacts, strict=True)
+        f"{place.parent.name}/{place.name}" if names.count(place.name) > 1 else place.name
+        for place in places
     ]
 
 
@@ -145,7 +146,6 @@ def _reading(
         unavailable.append(Unavailable(name=f"step [{engine}]", reason=_words(error)))
     else:
         figures += turn_figures(artefact, engine, turns.durations[at], conditions)
-    figures += static_figures(artefact, engine)
     try:
         found, lacking = loading_figures(engine, measure_loading(artefact, engine, cpu))
         figures += found

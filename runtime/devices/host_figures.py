@@ -128,24 +128,6 @@ def loading_figures(engine: str, loading: Loading) -> tuple[list[Figure], list[U
     return figures, lacking
 
 
-def static_figures(artefact: Artefact, engine: str) -> list[Figure]:
-    """What generated C takes without running: known from the generator."""
-    if engine != "native" or not artefact.sidecar.memory:
-        return []
-    parts = (("static RAM", "ram", "states and arena"), ("constants", "constants", "without code"))
-    return [
-        Figure(
-            name=f"{name} [{engine}]",
-            value=artefact.sidecar.memory[key],
-            unit="bytes",
-            provenance=Provenance.EXACT,
-            tool="generator",
-            conditions=conditions,
-        )
-        for name, key, conditions in parts
-    ]
-
-
 def operator_rows(engine: str, times: OperatorTimes) -> tuple[OperatorRow, ...]:
     """Operators in the order in which they run."""
     note = C_NOTE if engine == "native" else ONNX_NOTE
