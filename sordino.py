@@ -51,7 +51,7 @@ COMMANDS = {
     "live": Place("runtime.live_cli", "live", "Denoise the microphone, live."),
     "profile": Place("runtime.profile_cli", "profile", "Measure models here and on devices."),
     "bench": Place("runtime.bench_cli", "bench", "Write bench firmware for a board of your own."),
-    "targets": Place("targets.cli", "targets", "List the formats and devices to ship to."),
+    "targets": Place("targets.cli", "targets", "List, show and describe what to ship to."),
     "pack": Place("export.pack_cli", "pack", "Make the folder a firmware team builds from."),
     "verify": Place("export.verify_cli", "verify", "Check models or a pack again, offline."),
     "doctor": Place("runtime.cli", "doctor", "Say what this machine has and what it lacks."),

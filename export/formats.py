@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from export.quantization import QuantizedGraph
-from targets.catalog import BUILTIN, load_target
+from targets.catalog import load_target
 from targets.errors import InputError
 from targets.schema import Target
 
@@ -92,7 +91,7 @@ def wanted(names: Sequence[str]) -> Wanted:
         if known := next((format for format in FORMATS if format == name), None):
             formats.setdefault(known, [])
             continue
-        target = _device(name)
+        target = load_target(name)
         formats.setdefault(preferred_format(target), []).append(target)
     return Wanted(
         tuple(formats), {format: tuple(devices) for format, devices in formats.items() if devices}
@@ -109,14 +108,3 @@ def preferred_format(target: Target) -> Format:
         f"The target {target.name} takes none of the formats written here.",
         hint=f"It takes {', '.join(target.formats)}; known are {', '.join(FORMATS)}.",
     )
-
-
-def _device(name: str) -> Target:
-    known = (*FORMATS, *(one for one in BUILTIN if one not in FORMATS))
-    if name not in BUILTIN and not name.endswith(".toml"):
-        close = difflib.get_close_matches(name, known, n=1)
-        meant = f"Did you mean {close[0]}? " if close else ""
-        raise InputError(
-            f"Unknown export target {name!r}.", hint=f"{meant}Known: {', '.join(known)}."
-        )
-    return load_target(name)

@@ -2,6 +2,7 @@
 
 import click
 
+from runtime.bench_cli import bench
 from runtime.cli import denoise, doctor
 from runtime.live_cli import live
 from runtime.profile_cli import profile
@@ -9,7 +10,7 @@ from targets.command import run
 
 group = click.Group(
     "runtime",
-    commands=[denoise, live, profile, doctor],
+    commands=[denoise, live, profile, bench, doctor],
     help="Run and measure a denoiser: all that a device needs.",
 )
 

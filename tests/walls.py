@@ -14,7 +14,15 @@ ROOMS = ("targets", "runtime", "distill", "export", "sordino")
 _LIGHT = {"click", "pydantic", "pydantic_core", "rich"}
 _RUNTIME = _LIGHT | {"ai_edge_litert", "numpy", "onnxruntime", "soundfile", "soxr"}
 # Used where they are installed.
-_RUNTIME_OPTIONAL = {"clarity", "pesq", "pystoi", "sounddevice", "tflite_micro"}
+_RUNTIME_OPTIONAL = {
+    "clarity",
+    "matplotlib",
+    "pesq",
+    "pystoi",
+    "serial",
+    "sounddevice",
+    "tflite_micro",
+}
 # onnx, from the extra `export`: a teacher in an ONNX file is read for the names of its tensors.
 _DISTILL = (
     _RUNTIME
@@ -122,4 +130,5 @@ def _starts_a_command(place: Path) -> bool:
 def _light(place: Path, room: str, imported: Import) -> bool:
     if imported.top in sys.stdlib_module_names or imported.module in LIGHT_AT_START:
         return True
-    return place.name == "__main__.py" and imported.module == f"{room}.cli"
+    own = imported.module.startswith(f"{room}.") and imported.module.endswith("cli")
+    return place.name == "__main__.py" and own

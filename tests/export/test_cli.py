@@ -102,7 +102,7 @@ def test_a_gate_that_could_not_run_exits_with_3_and_keeps_the_artefact(
 def test_bad_input_exits_with_2(invoke: Invoke, run_folder: Path, tmp_path: Path) -> None:
     unknown = invoke(run_folder, "--target", "tflite-int16")
     assert unknown.status == 2
-    assert "Did you mean tflite-int16x8?" in unknown.errors
+    assert "Did you mean 'tflite-int16x8'?" in unknown.errors
     assert "cortex-m4" in unknown.errors
     missing_run = invoke(tmp_path / "nothing")
     assert missing_run.status == 2
