@@ -21,7 +21,7 @@ import numpy.typing as npt
 from runtime.devices.children import find_tool, run_tool
 from runtime.devices.compiling import CompilerName, Optimisation
 from runtime.devices.cores import Core, Machine, core_named
-from runtime.devices.firmware import Firmware, build, furnish
+from runtime.devices.firmware import Call, Firmware, build, furnish
 from runtime.devices.simulation import (
     Count,
     GoldenVectors,
@@ -64,6 +64,7 @@ def simulate(
     vectors: GoldenVectors,
     core: str,
     *,
+    call: Call = "step",
     operators: Sequence[OperatorLabel] = (),
     compiler: CompilerName | None = None,
     optimisation: Optimisation = "-O3",
@@ -72,11 +73,14 @@ def simulate(
 ) -> SimulationReport:
     """Build generated C for ``core`` (see ``CORES``), run it over golden frames and measure.
 
-    ``sources`` are the generated files by name. ``operators`` label the steps that call the
-    profiling hook; without them no operator is profiled. Without ``compiler`` GCC is taken, or the
-    clang of the package ziglang where GCC is missing. The model is run ``runs`` times, each of
-    them ``timeout`` seconds of this machine at most. Operators are counted in a build of
-    their own, because hooks change what a compiler makes of the code around them.
+    ``sources`` are the generated files by name. ``call`` says what a frame is: a step of the
+    network, or a hop of samples through the audio path around it. ``operators`` label the steps
+    that call the profiling hook; without them no operator is profiled. Without ``compiler`` GCC is
+    taken, or the clang of the package ziglang where GCC is missing.
+
+    The model is run ``runs`` times, each of them ``timeout`` seconds of this machine at most.
+    Operators are counted in a build of their own, because hooks change what a compiler makes of
+    the code around them.
 
     A mask that differs is reported, not raised. Raises ToolMissing where compiler or simulator are
     not installed; GateFailed when the sources do not compile, do not fit or crash;
@@ -96,16 +100,16 @@ def simulate(
         )
     with tempfile.TemporaryDirectory(prefix="sordino-") as temporary:
         folder = Path(temporary)
-        name = furnish(folder, sources, vectors)
+        name = furnish(folder, sources, vectors, call)
         tools = cross_compiler(folder, chosen, compiler, optimisation)
         simulator = _simulator(chosen)
-        firmware = build(tools, name)
+        firmware = build(tools, name, call)
         results = [_run(simulator, firmware, vectors, timeout) for _ in range(runs)]
         counts: tuple[OperatorCount, ...] = ()
         version = tools.version()
         if operators:
             hooks = max(label.step for label in operators) + 1
-            profiled = build(tools, name, operators=hooks)
+            profiled = build(tools, name, call, operators=hooks)
             found = _run(simulator, profiled, vectors, timeout, operators=hooks).operators
             counts = tuple(_counted(label, found[:, label.step]) for label in operators)
         return SimulationReport(

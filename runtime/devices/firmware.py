@@ -7,17 +7,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 from runtime.devices.compiling import CrossCompiler, first_error
 from runtime.devices.cores import Machine
 from runtime.devices.elf import section_sizes
 from runtime.devices.simulation import C_TYPES, GoldenVectors, Sizes
-from runtime.generated_c import model_name
-from targets.errors import GateFailed
+from runtime.generated_c import audio_source, model_name
+from targets.errors import GateFailed, InputError
 
 TOO_LARGE = re.compile(r"region `\w+' overflowed|will not fit in region")
 LINKER_SCRIPT = "firmware.ld"
 BENCH_FILES = ("bench.c", "bench.h", "cortex_m.c", "riscv.c", LINKER_SCRIPT, "zig/string.h")
+# What the bench calls for every frame: the network's step, features in and mask out, or the whole
+# audio path, one hop of samples in and one out.
+Call = Literal["step", "audio"]
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,17 @@ class Firmware:
     sizes: Sizes
 
 
-def furnish(folder: Path, sources: Mapping[str, bytes], vectors: GoldenVectors) -> str:
+def furnish(folder: Path, sources: Mapping[str, bytes], vectors: GoldenVectors, call: Call) -> str:
     """Lay out sources, bench and golden features in ``folder``; returns the model's name.
 
-    Raises InputError for other sources than those of one model.
+    Raises InputError for other sources than those of one model, or without what is called.
     """
     name = model_name(sources)
+    if call == "audio" and audio_source(name) not in sources:
+        raise InputError(
+            "These C sources have no audio path.",
+            hint="It is written for contracts whose fft_size is a power of two.",
+        )
     for part in ("model", "bench/zig"):
         (folder / part).mkdir(parents=True)
     for source, content in sources.items():
@@ -42,12 +51,14 @@ def furnish(folder: Path, sources: Mapping[str, bytes], vectors: GoldenVectors) 
     for source in BENCH_FILES:
         content = resources.files("runtime.devices").joinpath("firmware", source).read_bytes()
         (folder / "bench" / source).write_bytes(content)
-    (folder / "bench" / "bench_model.h").write_text(_bench_model(name, vectors))
+    (folder / "bench" / "bench_model.h").write_text(_bench_model(name, vectors, call))
     (folder / "features.bin").write_bytes(_little_endian(vectors))
     return name
 
 
-def build(compiler: CrossCompiler, name: str, *, operators: int = 0) -> Firmware:
+def build(
+    compiler: CrossCompiler, name: str, call: Call = "step", *, operators: int = 0
+) -> Firmware:
     """Firmware of a furnished model for the first machine of the core that has room.
 
     ``operators`` is the number of profiling hooks to record, 0 to compile without them. Raises
@@ -57,8 +68,9 @@ def build(compiler: CrossCompiler, name: str, *, operators: int = 0) -> Firmware
     kind = "profile" if operators else "step"
     hooks = [f"-D{name.upper()}_PROFILE"] if operators else []
     recorded = [*hooks, f"-DBENCH_OPERATORS={operators}"] if operators else []
+    bodies = [name, audio_source(name).removesuffix(".c")] if call == "audio" else [name]
     objects = [
-        compiler.compile_model(f"model/{name}.c", f"{kind}/model/{name}.o", hooks),
+        *(compiler.compile_model(f"model/{b}.c", f"{kind}/model/{b}.o", hooks) for b in bodies),
         compiler.compile_bench("bench/bench.c", f"{kind}/bench/bench.o", recorded),
     ]
     for machine in core.machines:
@@ -110,17 +122,20 @@ def _sizes(sections: Mapping[str, int]) -> Sizes:
     )
 
 
-def _bench_model(name: str, vectors: GoldenVectors) -> str:
+def _bench_model(name: str, vectors: GoldenVectors, call: Call) -> str:
     """What bench.c has to know of the model; types that differ from its own do not compile."""
     features, masks = vectors.features, vectors.masks
-    return (
-        f'#include "{name}.h"\n'
-        f"#define MODEL(member) {name}_##member\n"
-        f"typedef {C_TYPES[features.dtype.name]} model_feature;\n"
-        f"typedef {C_TYPES[masks.dtype.name]} model_mask;\n"
-        f"#define MODEL_FEATURES {features.shape[1]}\n"
-        f"#define MODEL_MASKS {masks.shape[1]}\n"
-    )
+    prefix = name if call == "step" else f"{name}_audio"
+    lines = [
+        f'#include "{prefix}.h"',
+        f"#define MODEL(member) {prefix}_##member",
+        f"typedef {C_TYPES[features.dtype.name]} model_feature;",
+        f"typedef {C_TYPES[masks.dtype.name]} model_mask;",
+        f"#define MODEL_FEATURES {features.shape[1]}",
+        f"#define MODEL_MASKS {masks.shape[1]}",
+        *([f"#define {prefix}_step {prefix}_process"] if call == "audio" else []),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _little_endian(vectors: GoldenVectors) -> bytes:

@@ -176,6 +176,23 @@ class SimulationReport(_Record):
         figures.append(self._figure("stack of a step", self.stack, "bytes", deepest))
         return (*figures, *self._size_figures())
 
+    def audio_figures(self) -> tuple[Figure, ...]:
+        """The figures of a report whose step was a whole hop of audio."""
+        over = f"over {self.frames} hops, {self.runs} runs, {self.conditions}"
+        step, sizes = self.step, self.sizes
+        what = "network and audio path; linked firmware without the bench"
+        alone = f"{what}, {self.conditions}"
+        deepest = f"deepest {over}, without interrupts"
+        return (
+            self._figure("hop of audio, median", step.median, "instructions", over, step),
+            self._figure("hop of audio, maximum", step.maximum, "instructions", over),
+            self._figure("stack of a hop of audio", self.stack, "bytes", deepest),
+            self._figure("flash with audio", sizes.flash, "bytes", alone, tool=self.compiler),
+            self._figure(
+                "RAM with audio, without stack", sizes.ram, "bytes", alone, tool=self.compiler
+            ),
+        )
+
     def _size_figures(self) -> Iterator[Figure]:
         sizes = self.sizes
         for name, value, what in (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from runtime.artefact import Artefact
-from runtime.devices.artefacts import simulate_artefact
+from runtime.devices.artefacts import has_audio, simulate_artefact, simulate_audio
 from runtime.devices.children import ToolMissing
 from runtime.devices.cores import ALIKE, CORES, Core, core_named
 from runtime.devices.simulation import SimulationReport
@@ -16,7 +16,8 @@ from runtime.profiling.records import OperatorRow, Reading, Unavailable
 from targets.errors import GateFailed, GateUnavailable, InputError
 
 NAME = "simulator"
-FLOAT_TOLERANCE = 1e-4  # of a mask; compilers and libraries differ in the last bits
+FLOAT_TOLERANCE = 1e-4  # of a mask or a sample; compilers and libraries differ in the last bits
+NO_AUDIO = "its C has no audio path: that is written where fft_size is a power of two"
 NOT_C = "a bare core runs no interpreter here: export the model as c-int8"
 
 
@@ -98,31 +99,46 @@ def _reading(
         return _unavailable(name, f"{core.title} has no floating-point unit")
     try:
         report = simulate_artefact(artefact, core.name, frames=request.frames)
+        hop = None
+        if has_audio(artefact):
+            hop = simulate_audio(artefact, core.name, frames=request.frames)
     except GateFailed as error:
         return Reading(backend=NAME, place=core.name, matches=False, difference=error.message)
     except GateUnavailable as error:
         if asked:
             raise
         return _unavailable(name, error.message)
-    return reading_of(report, artefact, name)
+    return reading_of(artefact, report, hop, name)
 
 
-def reading_of(report: SimulationReport, artefact: Artefact, asked: str = "") -> Reading:
-    """A report as the reading of a profile; ``asked`` is the core that it stands for."""
+def reading_of(
+    artefact: Artefact, step: SimulationReport, hop: SimulationReport | None, asked: str = ""
+) -> Reading:
+    """The reports of a step and of a hop of audio as one reading; ``asked`` is the core that the
+    simulated one stands for."""
     floats = artefact.sidecar.outputs[0].dtype == "float32"
-    matches, difference = _judged(report, floats)
-    note = "" if asked in ("", report.core) else f"{asked} executes the code of {report.core}"
-    figures = report.figures(artefact.sidecar.network.macs_per_step)
-    if note:
+    matches, difference = _judged(step, floats)
+    figures = step.figures(artefact.sidecar.network.macs_per_step)
+    lacking: tuple[Unavailable, ...] = ()
+    if hop is None:
+        lacking = (Unavailable(name=f"hop of audio, median [{step.core}]", reason=NO_AUDIO),)
+    else:
+        sound, heard = _judged(hop, floats=True)
+        matches = matches and sound
+        difference = "; ".join(filter(None, (difference, heard and f"audio: {heard}")))
+        figures += hop.audio_figures()
+    if asked not in ("", step.core):
+        note = f"{asked} executes the code of {step.core}"
         figures = tuple(
             figure.model_copy(update={"conditions": f"{note}; {figure.conditions}"})
             for figure in figures
         )
     return Reading(
         backend=NAME,
-        place=report.core,
+        place=step.core,
         figures=figures,
-        operators=_rows(report),
+        operators=_rows(step),
+        unavailable=lacking,
         matches=matches,
         difference=difference,
     )

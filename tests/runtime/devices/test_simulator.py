@@ -14,17 +14,19 @@ from runtime.devices import artefacts, simulator, zig
 from runtime.devices.children import ToolMissing
 from runtime.devices.cores import CORES
 from runtime.devices.golden import golden_vectors
-from runtime.devices.simulation import GoldenVectors
+from runtime.devices.simulation import Difference, GoldenVectors
 from runtime.devices.simulator import asked_for, measure
 from runtime.figures import Provenance
 from runtime.profiling.backends import Request
 from runtime.profiling.records import Reading
+from runtime.stft import StftContract
 from targets.catalog import load_target
 from targets.errors import GateFailed, GateUnavailable, InputError
 from tests.runtime.devices import handmade
 from tests.runtime.devices.generated import untrained_artefact
 
 LITTLE = UNetConfig(bins=32, widths=(4, 6), hidden=8)
+WITHOUT_AUDIO = StftContract(window_length=96, hop=32, fft_size=96, bins=32)
 FRAMES = 5
 M4 = pytest.mark.skipif(not handmade.installed("cortex-m4"), reason="no Arm compiler or simulator")
 
@@ -43,7 +45,9 @@ def reading(artefact: Artefact) -> Reading:
 
 
 @M4
-def test_a_reading_has_all_figures_with_class_and_tool(reading: Reading) -> None:
+def test_a_reading_has_all_figures_with_class_and_tool(
+    reading: Reading, artefact: Artefact
+) -> None:
     assert (reading.backend, reading.place) == ("simulator", "cortex-m4")
     assert reading.matches is True
     assert reading.difference == ""
@@ -52,6 +56,8 @@ def test_a_reading_has_all_figures_with_class_and_tool(reading: Reading) -> None
         *("step, median", "step, maximum", "instructions per MAC", "stack of a step"),
         *("flash", "RAM without stack"),
         *("code", "constants", "initialised data", "zeroed data"),
+        *("hop of audio, median", "stack of a hop of audio"),
+        *("flash with audio", "RAM with audio, without stack"),
     }
     assert all(figure.provenance is Provenance.SIMULATED for figure in reading.figures)
     assert all(figure.tool and figure.conditions for figure in reading.figures)
@@ -62,6 +68,11 @@ def test_a_reading_has_all_figures_with_class_and_tool(reading: Reading) -> None
     value = {name: figure.value for name, figure in figures.items()}
     assert value["flash"] == value["code"] + value["constants"] + value["initialised data"]
     assert value["RAM without stack"] == value["initialised data"] + value["zeroed data"]
+    assert value["hop of audio, median"] > value["step, median"]
+    assert value["flash with audio"] > value["flash"]
+    memory = artefact.sidecar.memory
+    audio_ram = value["RAM with audio, without stack"] - value["RAM without stack"]
+    assert 0 <= audio_ram - memory["audio_ram"] < 8  # the struct ends at a multiple of 8
 
 
 @M4
@@ -100,9 +111,35 @@ def test_a_mask_that_differs_and_counts_that_do_not_repeat_are_told(
     assert found.difference.startswith("frame 3, value 2:")
     assert "1 values differ, by 1 at most" in found.difference
     drifting = genuine.model_copy(update={"repeatable": False})
-    found = simulator.reading_of(drifting, artefact)
+    found = simulator.reading_of(artefact, drifting, None)
     assert found.matches is False
     assert "differ between 2 runs" in found.difference
+    assert found.unavailable[0].name == "hop of audio, median [cortex-m4]"
+
+
+@M4
+def test_sound_that_differs_is_told(artefact: Artefact) -> None:
+    step = artefacts.simulate_artefact(artefact, "cortex-m4", frames=2)
+    hop = artefacts.simulate_audio(artefact, "cortex-m4", frames=2)
+    assert hop.exact
+    for largest, close in ((1e-6, True), (0.01, False)):
+        difference = Difference(
+            frame=1, value=7, expected=0.0, actual=largest, differing=1, largest=largest
+        )
+        changed = hop.model_copy(update={"difference": difference})
+        found = simulator.reading_of(artefact, step, changed)
+        assert found.matches is close
+        assert found.difference.startswith("audio: frame 1, value 7:")
+
+
+@M4
+def test_a_contract_without_an_audio_path_says_so(tmp_path: Path) -> None:
+    artefact = untrained_artefact(tmp_path, LITTLE, contract=WITHOUT_AUDIO)
+    ((found,),) = measure([artefact], Request(address="cortex-m4", frames=2)).readings
+    assert found.matches
+    assert [part.reason for part in found.unavailable] == [simulator.NO_AUDIO]
+    with pytest.raises(InputError, match="no audio path"):
+        artefacts.simulate_audio(artefact, "cortex-m4", frames=2)
 
 
 @M4
@@ -190,7 +227,7 @@ def test_missing_tools_are_refused_or_passed_over(
 def test_floats_are_left_out_on_cores_that_compute_them_in_software(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    artefact = untrained_artefact(tmp_path, LITTLE, "c-fp32")
+    artefact = untrained_artefact(tmp_path, LITTLE, "c-fp32", WITHOUT_AUDIO)
     monkeypatch.setattr(
         simulator, "CORES", {name: CORES[name] for name in ("cortex-m3", "cortex-m4")}
     )
