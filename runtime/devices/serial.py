@@ -107,7 +107,6 @@ class SerialWire:
     def write(self, content: bytes) -> None:
         try:
             self._serial.write(content)
-            self._serial.flush()
         except OSError as error:
             raise self._lost() from error
 
@@ -139,7 +138,6 @@ def _open(port: str, baud: int) -> Any:
         opened = serial.Serial(
             port, baud, timeout=_POLL_SECONDS, write_timeout=_WRITE_SECONDS, exclusive=True
         )
-        opened.reset_input_buffer()
     except ValueError as error:  # a rate that the port cannot have
         raise InputError(f"{port} cannot be opened at {baud} baud: {error}.") from error
     except OSError as error:
