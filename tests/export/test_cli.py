@@ -103,7 +103,7 @@ def test_bad_input_exits_with_2(invoke: Invoke, run_folder: Path, tmp_path: Path
     unknown = invoke(run_folder, "--target", "tflite-int16")
     assert unknown.status == 2
     assert "Did you mean 'tflite-int16x8'?" in unknown.errors
-    assert "cortex-m4" in unknown.errors
+    assert "sordino targets" in unknown.errors
     missing_run = invoke(tmp_path / "nothing")
     assert missing_run.status == 2
     assert "No checkpoint" in missing_run.errors
