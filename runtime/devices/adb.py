@@ -21,6 +21,7 @@ from runtime.devices.remote import (
     ConnectionLost,
     printable,
     reason,
+    run_remote,
 )
 from runtime.profiling.backends import Findings, Request
 from targets.errors import GateUnavailable, InputError
@@ -82,7 +83,7 @@ class AdbShell:
 
     def _adb(self, *arguments: str, timeout: float) -> Finished:
         command = [self.program, "-s", self.serial, *arguments]
-        return run_tool(command, self.folder, timeout)
+        return run_remote(self.name, command, self.folder, timeout)
 
     def _refuse_if_gone(self, finished: Finished) -> None:
         said = finished.output + finished.errors
@@ -103,6 +104,8 @@ def find_device(program: str, address: str, folder: Path) -> str:
     Raises GateUnavailable, with what to do, where it is not there or not ready, InputError where
     there are several to choose from.
     """
+    # The first command starts a server, which serves others too and stays.
+    run_tool([program, "start-server"], folder, ANSWER_SECONDS, leaves_daemon=True)
     listed = run_tool([program, "devices"], folder, ANSWER_SECONDS)
     if listed.status:
         raise GateUnavailable(

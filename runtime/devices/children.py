@@ -41,12 +41,15 @@ def find_tool(name: str, packages: str) -> str:
     return path
 
 
-def run_tool(command: Sequence[str], folder: Path, timeout: float) -> Finished:
+def run_tool(
+    command: Sequence[str], folder: Path, timeout: float, *, leaves_daemon: bool = False
+) -> Finished:
     """Run a program in ``folder``, for ``timeout`` seconds at most.
 
     It gets a process group of its own, so that what it started ends with it, and a limit of
-    processor time, so that it ends even if this process is killed first. Raises GateUnavailable
-    when it does not end in time or cannot be started.
+    processor time, so that it ends even if this process is killed first. One that ``leaves_daemon``
+    behind gets no such limit, which the daemon would keep. Raises GateUnavailable when it does not
+    end in time or cannot be started.
     """
     try:
         child = subprocess.Popen(
@@ -64,7 +67,8 @@ def run_tool(command: Sequence[str], folder: Path, timeout: float) -> Finished:
         raise GateUnavailable(f"{Path(command[0]).name} cannot be started: {error}.") from error
     with child:
         try:
-            _limit_processor_time(child.pid, timeout)
+            if not leaves_daemon:
+                _limit_processor_time(child.pid, timeout)
             output, errors = child.communicate(timeout=timeout)
         except subprocess.TimeoutExpired as error:
             raise GateUnavailable(

@@ -13,7 +13,7 @@ from runtime.devices.children import ToolMissing
 from runtime.devices.golden import golden_vectors
 from runtime.devices.linux_compiler import Build, install
 from runtime.devices.linux_device import read_device
-from runtime.devices.linux_figures import Bench, c_figures, litert_figures, operator_row
+from runtime.devices.linux_figures import EMULATED, Bench, c_figures, litert_figures, operator_row
 from runtime.devices.linux_litert import find_benchmark, run_benchmark
 from runtime.devices.linux_runner import PROGRAM, SOURCE, RunnerResults, furnish, run
 from runtime.devices.remote import Shell, working_folder
@@ -64,8 +64,8 @@ def _reading(
 def _litert(
     bench: Bench, shell: Shell, remote: str, artefact: Artefact, request: Request
 ) -> Reading:
-    if bench.device.virtual:
-        return bench.nothing("an emulator of Android: what it takes says nothing of a device")
+    if bench.device.emulated:
+        return bench.nothing(EMULATED)
     try:
         tool = find_benchmark(shell, remote, bench.core.number)
     except ToolMissing as missing:
@@ -99,7 +99,7 @@ def _native(
     results, compiler = timed(Build(folder, PROGRAM, bodies), request.seconds)
     rows: tuple[OperatorRow, ...] = ()
     known = c_rows(sources[artefact.path.name])
-    if known and not (results.emulated or bench.device.virtual):
+    if known and not (results.emulated or bench.device.emulated):
         hooks = max(row.step for row in known) + 1
         definitions = (f"{name.upper()}_PROFILE", f"BENCH_OPERATORS={hooks}")
         build = Build(folder, f"{PROGRAM}_operators", bodies, definitions)

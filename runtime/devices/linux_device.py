@@ -11,6 +11,7 @@ from runtime.devices.remote import Shell, printable
 from targets.errors import GateUnavailable, InputError
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"  # of the running kernel, made anew at every start
+X86 = ("x86_64", "i386", "i486", "i586", "i686")
 CORES = "/sys/devices/system/cpu/cpu"
 # One line for any shell; what a device does not have stays empty.
 ASK = (
@@ -20,6 +21,7 @@ ASK = (
     "echo tree=$(cat /proc/device-tree/model); "
     "echo board=$(cat /sys/class/dmi/id/product_name); "
     "echo processor=$(grep -m 1 '^model name' /proc/cpuinfo); "
+    "echo vendor=$(grep -m 1 '^vendor_id' /proc/cpuinfo); "
     "echo allowed=$(grep Cpus_allowed_list /proc/self/status); "
     "echo maker=$(getprop ro.product.manufacturer); "
     "echo product=$(getprop ro.product.model); "
@@ -52,7 +54,7 @@ class Device:
     kernel: str
     cores: tuple[Core, ...]
     boot_id: str = ""
-    virtual: bool = False  # an emulator of Android
+    emulated: bool = False  # by another processor, or an emulator of Android
 
     def __str__(self) -> str:
         return f"{self.model} ({self.machine}, {self.kernel})"
@@ -92,8 +94,14 @@ def read_device(shell: Shell) -> Device:
         kernel=said["kernel"] + (f", Android {said['release']}" if said.get("release") else ""),
         cores=_cores(said),
         boot_id=said.get("boot", ""),
-        virtual="1" in said.get("virtual", ""),
+        emulated=_is_emulated(said),
     )
+
+
+def _is_emulated(said: dict[str, str]) -> bool:
+    """What emulates single programs leaves the kernel's files, in which x86 alone has a vendor."""
+    foreign = bool(said.get("vendor")) and said["machine"] not in X86
+    return foreign or "1" in said.get("virtual", "")
 
 
 def _model(said: dict[str, str]) -> str:

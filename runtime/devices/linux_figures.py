@@ -15,6 +15,7 @@ from runtime.figures import Figure, Provenance
 from runtime.profiling.records import OperatorRow, Reading, Unavailable
 
 STEADY = 0.02  # frequencies that differ by less are one
+EMULATED = "the processor is emulated: what that takes says nothing of a device"
 TIMES = ("step, median", "step, p95", "step, p99", "step of hop", "peak memory")
 
 Figures = tuple[tuple[Figure, ...], tuple[Unavailable, ...]]
@@ -97,9 +98,8 @@ def c_figures(bench: Bench, artefact: Artefact, results: RunnerResults, compiler
 
     Of an emulated processor none of them: it is the emulator that they would tell of.
     """
-    if results.emulated or bench.device.virtual or results.steps is None:
-        reason = "the processor is emulated: what that takes says nothing of a device"
-        return (), tuple(bench.unavailable(name, reason) for name in TIMES)
+    if results.emulated or bench.device.emulated or results.steps is None:
+        return (), tuple(bench.unavailable(name, EMULATED) for name in TIMES)
     conditions = (
         f"{core_in_words(bench.core, results)}; {results.timed:,} steps on one thread after "
         f"{results.warm_up:,}, two readings of the clock included ({results.clock} ns)"

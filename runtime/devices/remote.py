@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shlex import quote
 from typing import Protocol
 
-from runtime.devices.children import Finished
+from runtime.devices.children import Finished, run_tool
 from targets.errors import GateUnavailable
 
 ANSWER_SECONDS = 30.0  # for a command that does next to nothing, connecting included
@@ -79,6 +79,19 @@ def working_folder(shell: Shell) -> Iterator[str]:
     finally:
         with suppress(GateUnavailable):  # whatever ended the work is what is reported
             shell.run(remove)
+
+
+def run_remote(name: str, command: Sequence[str], folder: Path, timeout: float) -> Finished:
+    """Run a program of this machine that reaches the device ``name``.
+
+    Raises ConnectionLost where it does not end in time.
+    """
+    try:
+        return run_tool(command, folder, timeout)
+    except GateUnavailable as error:
+        raise ConnectionLost(
+            f"{name} does not answer: {error.message}", hint="Is it on, and not asleep?"
+        ) from error
 
 
 def in_folder(folder: str, command: str) -> str:

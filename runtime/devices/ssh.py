@@ -15,9 +15,15 @@ from pathlib import Path
 from shlex import quote
 
 from runtime.artefact import Artefact
-from runtime.devices.children import Finished, find_tool, run_tool
+from runtime.devices.children import Finished, find_tool
 from runtime.devices.linux import measure_on
-from runtime.devices.remote import ANSWER_SECONDS, TRANSFER_SECONDS, ConnectionLost, reason
+from runtime.devices.remote import (
+    ANSWER_SECONDS,
+    TRANSFER_SECONDS,
+    ConnectionLost,
+    reason,
+    run_remote,
+)
 from runtime.profiling.backends import Findings, Request
 from targets.errors import GateUnavailable, InputError
 
@@ -115,7 +121,7 @@ class SshShell:
         return [self.program, *OPTIONS, *parse_address(self.address).arguments()]
 
     def _finished(self, command: Sequence[str], timeout: float) -> Finished:
-        finished = run_tool(command, self.folder, timeout)
+        finished = run_remote(self.name, command, self.folder, timeout)
         if finished.status == FAILED:
             said = finished.errors
             known = next((hint for words, hint in HINTS if words in said), "")

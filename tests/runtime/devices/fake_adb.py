@@ -28,6 +28,8 @@ AARCH64 = (183).to_bytes(2, "little")  # e_machine of an ELF header
 def main(arguments: list[str]) -> int:
     faults = (HOME / "faults").read_text().split()
     listing = (HOME / "devices").read_text()
+    if arguments == ["start-server"]:
+        return 0
     if arguments == ["devices"]:
         sys.stdout.write(f"List of devices attached\n{listing}\n")
         return 0

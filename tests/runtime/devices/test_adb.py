@@ -165,6 +165,7 @@ def test_status_and_output_of_a_command(phone: Path) -> None:
 def test_a_model_for_litert_without_its_benchmark_is_unavailable(
     phone: Path, tmp_path: Path
 ) -> None:
+    write_program(phone / "bin" / "grep", "exit 1")  # /proc/cpuinfo is that of this machine
     model = tiny_models.write_artefact(tmp_path)
     ((reading,),) = adb.measure([model], QUICK).readings
     assert reading.figures == ()
@@ -173,8 +174,14 @@ def test_a_model_for_litert_without_its_benchmark_is_unavailable(
     assert "no benchmark_model" in missing.reason
 
 
+def test_a_device_that_hangs(phone: Path) -> None:
+    shell = adb.AdbShell(str(phone / "adb"), "SN1", phone)
+    with pytest.raises(ConnectionLost, match="adb SN1 does not answer"):
+        shell.run("sleep 30", 0.5)
+
+
 def test_an_emulator_of_android_gives_no_times(phone: Path, tmp_path: Path) -> None:
     write_program(phone / "bin" / "getprop", 'case "$1" in ro.boot.qemu) echo 1 ;; esac')
     model = tiny_models.write_artefact(tmp_path)
     ((reading,),) = adb.measure([model], QUICK).readings
-    assert "emulator" in reading.unavailable[0].reason
+    assert "emulated" in reading.unavailable[0].reason

@@ -70,7 +70,7 @@ def test_a_board_of_the_device_tree() -> None:
     assert device.core(None).number == 3
     assert device.core(0).governor == "ondemand"
     assert not device.is_this_machine
-    assert not device.virtual
+    assert not device.emulated
 
 
 def test_the_fastest_core_that_programs_may_use_is_the_default() -> None:
@@ -85,7 +85,13 @@ def test_the_fastest_core_that_programs_may_use_is_the_default() -> None:
 
 
 def test_an_emulator_of_android_is_known_as_one() -> None:
-    assert read_device(Saying(PHONE.replace("virtual=", "virtual=1"))).virtual
+    assert read_device(Saying(PHONE.replace("virtual=", "virtual=1"))).emulated
+
+
+def test_an_emulated_processor_is_known_by_the_files_of_the_kernel() -> None:
+    vendor = "vendor=vendor_id : AuthenticAMD\n"
+    assert read_device(Saying(RASPBERRY + vendor)).emulated
+    assert not read_device(Saying("machine=x86_64\nkernel=Linux 6.1\n" + vendor)).emulated
 
 
 @pytest.mark.parametrize("words", ["", "machine=\nkernel=", "machine=arm64\nkernel=Darwin 23.1.0"])
