@@ -15,7 +15,7 @@ from torch import nn
 
 import runtime.profiling.arena
 from distill.recipe import parse_recipe
-from distill.unet import UNet, UNetConfig
+from distill.unet import PRESETS, UNet, UNetConfig
 from export.budget import NetworkBudget, budget
 from export.budget_cli import budget as command
 from export.cheaper import cheapest_change
@@ -242,6 +242,17 @@ def test_the_change_fits(short_of: str) -> None:
     kept = figure(after, "work per step") / macs
     assert kept > (0.3 if short_of == "clock_mhz" else 0.5)
     assert "instead of" in change.text
+
+
+@pytest.mark.usefixtures("no_arena")
+@pytest.mark.parametrize(("share", "expected"), [(0.9, "tiny"), (0.15, "")])
+def test_the_largest_preset_that_fits_is_named(share: float, expected: str) -> None:
+    small = PRESETS["small"].model_copy(update={"bins": 64})
+    subject = subject_of(small)
+    macs = figure(budget(subject, []), "work per step")
+    change = cheapest_change(subject, device(clock_mhz=share * 6.1 * 0.9 * macs / 12_800))
+    assert change is not None
+    assert change.preset == expected
 
 
 @pytest.mark.usefixtures("no_arena")
