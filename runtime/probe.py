@@ -27,7 +27,7 @@ from runtime.engines import ENGINES, Engine, load_engine, open_engine
 from runtime.engines.quiet import captured_stderr
 from runtime.modelfile.check import checked_bytes
 from runtime.modelfile.refusal import ModelRefused
-from runtime.probe_signal import probe_signal as probe_signal
+from runtime.probe_signal import probe_signal
 from runtime.turns import Take, rounds_until, take_turns
 from targets.errors import InputError, SordinoError
 

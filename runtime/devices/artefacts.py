@@ -11,7 +11,7 @@ from runtime.devices.golden import golden_vectors
 from runtime.devices.simulation import GoldenVectors, OperatorLabel, SimulationReport
 from runtime.engines.native_audio import open_audio
 from runtime.generated_c import audio_source, model_name
-from runtime.probe import probe_signal
+from runtime.probe_signal import probe_signal
 from runtime.profiling.operators import c_rows
 from runtime.stft import FloatArray
 

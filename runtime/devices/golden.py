@@ -8,7 +8,7 @@ from runtime.artefact import Artefact
 from runtime.devices.simulation import GoldenVectors
 from runtime.engines import open_engine
 from runtime.pack_vectors import record_vectors
-from runtime.probe import probe_signal
+from runtime.probe_signal import probe_signal
 from targets.errors import InputError
 
 
