@@ -30,7 +30,13 @@
 static uint8_t counter = BENCH_COUNTER;
 static uint32_t interrupts_were_masked;
 
-#if BENCH_COUNTER == BENCH_COUNTER_AUTO || BENCH_COUNTER == BENCH_COUNTER_DWT
+#if defined __ARM_ARCH_6M__ || defined __ARM_ARCH_8M_BASE__
+#define LOOK_FOR_DWT 0 /* M0, M0+, M1 and M23 have no cycle counter */
+#else
+#define LOOK_FOR_DWT (BENCH_COUNTER == BENCH_COUNTER_AUTO)
+#endif
+
+#if LOOK_FOR_DWT || BENCH_COUNTER == BENCH_COUNTER_DWT
 static void begin_dwt(void)
 {
     DEMCR |= TRACE_ENABLE;
@@ -40,12 +46,9 @@ static void begin_dwt(void)
 }
 #endif
 
-#if BENCH_COUNTER == BENCH_COUNTER_AUTO
+#if LOOK_FOR_DWT
 static int dwt_counts(void)
 {
-#if defined __ARM_ARCH_6M__ || defined __ARM_ARCH_8M_BASE__
-    return 0; /* M0, M0+, M1 and M23 have no cycle counter */
-#else
     begin_dwt();
     if (DWT_CONTROL & NO_CYCLE_COUNTER) {
         return 0;
@@ -54,14 +57,15 @@ static int dwt_counts(void)
     for (volatile int round = 0; round < 16; ++round) {
     }
     return DWT_CYCLES != before;
-#endif
 }
 #endif
 
 void core_begin(void)
 {
-#if BENCH_COUNTER == BENCH_COUNTER_AUTO
+#if LOOK_FOR_DWT
     counter = dwt_counts() ? BENCH_COUNTER_DWT : BENCH_COUNTER_SYSTICK;
+#elif BENCH_COUNTER == BENCH_COUNTER_AUTO
+    counter = BENCH_COUNTER_SYSTICK;
 #elif BENCH_COUNTER == BENCH_COUNTER_DWT
     begin_dwt();
 #endif
