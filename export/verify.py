@@ -34,6 +34,7 @@ from runtime.artefact import C_MODEL, GateResult, Sidecar
 from runtime.engines import engine_from_bytes
 from runtime.stepper import quantize, zero_of
 from runtime.stft import StftContract, features
+from runtime.verification.c_audio import c_audio, has_audio
 from runtime.verification.c_source import c_compiles
 
 PARITY_FRAMES = 1_000
@@ -94,7 +95,8 @@ def verify_generated(emitted: Emitted, sidecar: Sidecar, probe: Features) -> lis
     """Gates on generated C, beside those of the TFLite file it came from."""
     sources = {C_MODEL: emitted.content, **emitted.sources}
     stored = quantize(probe, sidecar.inputs[0])
-    return [c_compiles(sources), c_exact(sources, emitted.origin, sidecar, stored)]
+    gates = [c_compiles(sources), c_exact(sources, emitted.origin, sidecar, stored)]
+    return [*gates, c_audio(sources, sidecar)] if has_audio(sources) else gates
 
 
 def _onnx_int8_gates(emitted: Emitted) -> list[GateResult]:

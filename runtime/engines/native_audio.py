@@ -56,7 +56,7 @@ class NativeAudio:
         """The spectrum ``[frequencies]`` of the frame that ``[hop]`` samples complete; features are
         computed, the network is not run."""
         self._called(self._library.audio_analyse, block)
-        return self._re + 1j * self._im
+        return (self._re + 1j * self._im).astype(np.complex64)
 
     def synthesise(self, spectrum: ComplexArray) -> FloatArray:
         """The ``[hop]`` samples that a spectrum under the present mask completes."""

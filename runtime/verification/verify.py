@@ -9,6 +9,7 @@ from runtime.modelfile.check import checked_bytes
 from runtime.stft import FloatArray, StftContract
 from runtime.verification.agreement import bit_exact, compared
 from runtime.verification.behaviour import causality, liveness, loads, opened, reset
+from runtime.verification.c_audio import c_audio, has_audio
 from runtime.verification.c_source import c_compiles
 from runtime.verification.drift import drift
 from runtime.verification.file import file_gates
@@ -85,7 +86,9 @@ def _of_the_file(artefact: Artefact, content: bytes) -> list[GateResult]:
         case ".onnx":
             return onnx_gates(artefact, content)
         case _:
-            return [c_compiles(source_files(artefact))]
+            sources = source_files(artefact)
+            gates = [c_compiles(sources)]
+            return [*gates, c_audio(sources, artefact.sidecar)] if has_audio(sources) else gates
 
 
 def probe_frames(contract: StftContract, sounds: Sounds) -> FloatArray:
