@@ -173,7 +173,7 @@ def test_governor_and_clock_are_told_where_they_can_be_read() -> None:
 @needs_tflm
 def test_the_arena_stands_with_tflm_whether_it_was_timed_or_not(folder: Path) -> None:
     artefact = write_artefact(folder, "tflite-int8")
-    for engines in ((), ("litert", "tflm")):
+    for engines in ((), ("tflm",)):
         found = measure([artefact], Request(seconds=QUICK, engines=engines))
         (part,) = (each for each in found.readings[0] if each.place == "tflm")
         names = [figure.name for figure in part.figures]
