@@ -135,11 +135,17 @@ def _memory_lines(target: Target, needs: Needs) -> list[FitLine]:
 
 
 def _uncounted_flash(target: Target, needs: Needs) -> tuple[str, ...]:
+    audio = _audio(needs.audio_constant_bytes)
     if needs.code_bytes is not None:
-        return ()
+        return audio
     if not needs.format.startswith("c-"):
         return ("code of the runtime that interprets it",)
-    return (f"code{_to_simulate(target)}",)
+    return (f"code{_to_simulate(target)}", *audio)
+
+
+def _audio(size: int) -> tuple[str, ...]:
+    """Firmware may use the generated audio path, or have its own."""
+    return (f"the audio path ({size:,} bytes where the generated one is used)",) if size else ()
 
 
 def _to_simulate(target: Target) -> str:
@@ -156,7 +162,7 @@ def _uncounted_ram(target: Target, needs: Needs) -> tuple[str, ...]:
     if needs.stack_bytes is None and not with_processes:
         generated = needs.static_ram_bytes is not None
         uncounted.append(f"stack{_to_simulate(target) if generated else ''}")
-    return tuple(uncounted)
+    return (*uncounted, *_audio(needs.audio_ram_bytes))
 
 
 def _bytes_line(

@@ -35,6 +35,8 @@ class Needs(BaseModel):
     stack_bytes: int | None = None
     stack_basis: Literal["simulated", "measured-device"] = "simulated"
     io_bytes: int = 0  # features, mask and, of C, what the caller holds beside the model's own RAM
+    audio_ram_bytes: int = 0  # of the audio path in C around the network, where it has one
+    audio_constant_bytes: int = 0
     instructions: int | None = None  # of one step, the greatest of all frames
     p99_us: float | None = None  # of one step, measured on this very device
 

@@ -71,6 +71,8 @@ def needs_of(sidecar: Sidecar, figures: Sequence[Figure], target: Target) -> Nee
         process_bytes=process and int(process.value),
         process_basis=_basis(process),
         io_bytes=_io_bytes(sidecar),
+        audio_ram_bytes=sidecar.memory.get("audio_ram", 0),
+        audio_constant_bytes=sidecar.memory.get("audio_constants", 0),
         instructions=_simulated(figures, "step, maximum", core),
         p99_us=_p99_us(figures, target),
     )

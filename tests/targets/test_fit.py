@@ -71,6 +71,14 @@ def test_code_that_was_not_simulated_is_told() -> None:
     assert "code of the runtime" in line(device(), interpreted(), "flash").note
 
 
+def test_an_audio_path_is_told_with_its_size() -> None:
+    found = fit_verdict(device(), needs(audio_ram_bytes=8_000, audio_constant_bytes=4_000))
+    told = {one.budget: one.note for one in found.lines}
+    assert "not counted: the audio path (4,000 bytes" in told["flash"]
+    assert "not counted: the audio path (8,000 bytes" in told["RAM"]
+    assert found.verdict == "fits"
+
+
 def test_pieces_lie_in_the_first_region_with_room() -> None:
     small = {"name": "tcm", "kind": "tcm", "bytes": 4_000, "holds": ["data"]}
     found = line(device(memory=[FLASH, small, SRAM]), needs(), "RAM")
