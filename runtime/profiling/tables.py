@@ -72,11 +72,12 @@ def _figure_table(subject: Subject) -> Table:
             continue
         table.add_section()
         table.add_row(f"[bold]{escape(_place(part))}[/]")
-        _add_figures(table, part.figures, notes)
+        _add_figures(table, part.figures, notes, f" [{part.place}]")
         _add_agreement(table, part, notes)
         for lacking in part.unavailable:
             note = notes.number(lacking.reason)
-            table.add_row(escape(lacking.name), DASH, "", "[yellow]unavailable[/]", note)
+            name = lacking.name.removesuffix(f" [{part.place}]")
+            table.add_row(escape(name), DASH, "", "[yellow]unavailable[/]", note)
     counts = ", ".join(f"{count} {kind}" for kind, count in subject.operators.items())
     lines = [f"operators: {counts}"] if counts else []
     table.caption = escape("\n".join((*notes.lines(), *lines, f"SHA-256 {subject.sha256}")))
@@ -88,8 +89,9 @@ def _place(part: Reading) -> str:
     return part.backend if part.place in ("", part.backend) else f"{part.backend}, {part.place}"
 
 
-def _add_figures(table: Table, figures: Sequence[Figure], notes: _Notes) -> None:
-    """One row each; what share of a hop a step takes stands beside the step."""
+def _add_figures(table: Table, figures: Sequence[Figure], notes: _Notes, place: str = "") -> None:
+    """One row each, without the name of its place, which stands above; what share of a hop a step
+    takes stands beside the step."""
     names = {figure.name for figure in figures}
     parts = {
         step: figure
@@ -103,8 +105,10 @@ def _add_figures(table: Table, figures: Sequence[Figure], notes: _Notes) -> None
         value, span = _value(figure), _span(figure)
         if part := parts.get(figure.name):
             value += f"\n({format_value(part)} of hop)"
-        note = notes.number(figure.tool, figure.conditions)
-        table.add_row(escape(figure.name), value, span, figure.provenance.value, note)
+        tool = "" if figure.tool in figure.conditions else figure.tool
+        note = notes.number(tool, figure.conditions)
+        name = figure.name.removesuffix(place)
+        table.add_row(escape(name), value, span, figure.provenance.value, note)
 
 
 def _add_agreement(table: Table, part: Reading, notes: _Notes) -> None:
@@ -139,7 +143,8 @@ def _range(low: float | None, high: float | None) -> str:
 
 def _operator_table(subject: Subject, part: Reading) -> Table:
     """Operators by share, the greatest first, the small ones in one row."""
-    rows = part.operators
+    common = _common_note(part.operators)
+    rows = [row.model_copy(update={"note": ""}) if common else row for row in part.operators]
     fractions = shares(rows)
     unit = next((row.unit for row in rows if row.unit), "")
     measured = any(row.value is not None for row in rows)
@@ -158,9 +163,16 @@ def _operator_table(subject: Subject, part: Reading) -> Table:
         table.add_row(*_operator_cells(rest, fraction, measured))
     classes = sorted({row.provenance.value for row in rows if row.value is not None})
     of = f"{unit}, {', '.join(classes)}" if measured else "MACs"
-    table.caption = escape(f"share of {of}; shapes, MACs and bytes are exact")
+    lines = [f"share of {of}; shapes, MACs and bytes are exact", *([common] if common else [])]
+    table.caption = escape("\n".join(lines))
     table.caption_justify = "left"
     return table
+
+
+def _common_note(rows: Sequence[OperatorRow]) -> str:
+    """What every row says, and so none needs to."""
+    notes = {row.note for row in rows}
+    return notes.pop() if len(notes) == 1 else ""
 
 
 def _operator_cells(row: OperatorRow, fraction: float | None, measured: bool) -> list[str]:

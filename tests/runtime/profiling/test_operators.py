@@ -155,7 +155,8 @@ def node_model(kind: str, inputs: dict[str, Any], out: str = "y", **attributes: 
         opset_imports=[helper.make_opsetid("", 18)],
         ir_version=10,
     )
-    return model.SerializeToString()
+    content: bytes = model.SerializeToString()
+    return content
 
 
 def zeros(*shape: int) -> Any:
@@ -232,7 +233,7 @@ def test_a_damaged_onnx_is_refused_or_read(place: int, byte: int) -> None:
 
 def test_every_kind_of_artefact_is_read(tmp_path: Path) -> None:
     for target in ("tflite-fp32", "tflite-int8", "onnx-fp32"):
-        artefact = write_artefact(tmp_path, target)  # type: ignore[arg-type]
+        artefact = write_artefact(tmp_path, target)
         rows = operators_of(artefact)
         assert rows
         (reading,) = with_operators(artefact, ())

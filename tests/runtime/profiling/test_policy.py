@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,7 +25,7 @@ HEAD = 'schema = "sordino-policy/1"\n'
 RULE = '[[rule]]\nmetric = "*"\nbetter = "lower"\nmax_regression_percent = 1\n'
 
 
-def rule(metric: str = "*", **fields: object) -> Rule:
+def rule(metric: str = "*", **fields: Any) -> Rule:
     given = {"better": "lower", "max_regression_percent": 0.0, **fields}
     return Rule.model_validate({"metric": metric, **given})
 
@@ -78,7 +79,7 @@ def test_a_rule_can_be_for_one_format_unit_or_class() -> None:
     ],
 )
 def test_either_limit_counts(
-    fields: dict[str, object], base: float, new: float, tolerated: bool
+    fields: dict[str, Any], base: float, new: float, tolerated: bool
 ) -> None:
     assert rule(**fields).tolerates(base, new) is tolerated
 

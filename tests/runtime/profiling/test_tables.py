@@ -49,7 +49,7 @@ def test_what_is_unavailable_says_why_and_markup_is_text() -> None:
     text = printed(report())
     assert "QEMU counts no cycles." in text
     assert "adb is not installed." in text
-    assert "[litert]" in text
+    assert "a [litert]" in text
 
 
 def test_masks_that_differ_stand_out() -> None:
