@@ -63,7 +63,7 @@ class Patience:
     for a silent board that only sends."""
 
     between: float = 0.5
-    hello: float = 8.0
+    hello: float = 10.0
     frame: float = 10.0
     silence: float = 20.0
 

@@ -158,7 +158,8 @@ static int measure(step_function *step, const model_feature *features)
     }
     for (word = stack; word < stack + STACK_WORDS && *word == PAINT; ++word) {
     }
-    measured.stack = (uint32_t)((uintptr_t)timed_stack - (uintptr_t)word);
+    /* A step without a frame of its own writes nothing below the stack pointer. */
+    measured.stack = word < timed_stack ? (uint32_t)((uintptr_t)timed_stack - (uintptr_t)word) : 0;
     return word >= stack + GUARD_WORDS;
 }
 

@@ -338,7 +338,7 @@ def test_a_board_with_another_model_is_refused(
 def test_a_simulated_board_is_unplugged(
     folder: Path, artefact: Artefact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hurry = Patience(hello=4.0, frame=1.0)
+    hurry = Patience(frame=1.0)
     monkeypatch.setattr(serial, "Session", lambda wire: Session(wire, hurry))
     with running(folder) as board:
         usual = serial.SerialWire.write
@@ -601,4 +601,4 @@ def test_a_risc_v_board(folder: Path, artefact: Artefact, tmp_path: Path) -> Non
     assert reading.matches is True
     assert reading.figures[0].tool == "bench firmware, mcycle"
     assert "simulated rv32imac" in reading.figures[0].conditions
-    assert 0 < by_name(reading)["stack of a step"].value < 200
+    assert 0 <= by_name(reading)["stack of a step"].value < 200

@@ -22,6 +22,7 @@ from runtime.devices.golden import golden_vectors
 from runtime.devices.simulation import GoldenVectors
 from runtime.engines.native import find_compiler
 from runtime.figures import Figure, Provenance
+from runtime.profile_cli import profile
 from runtime.profiling.backends import Request, load_backend
 from runtime.profiling.machine import this_machine
 from runtime.profiling.records import OperatorRow, ProfileReport, Reading, Subject
@@ -30,6 +31,7 @@ from targets.errors import GateFailed, GateUnavailable, InputError
 from targets.schema import Target
 from tests.runtime.devices.bench_models import write_model
 from tests.runtime.devices.fake_board import FakeBoard, hello_of, plugged_in
+from tests.runtime.fakes import invoke
 
 pytest.importorskip("serial", reason="pyserial is not installed")
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no C compiler")
@@ -52,7 +54,7 @@ def board(artefact: Artefact, vectors: GoldenVectors) -> FakeBoard:
     return FakeBoard(hello_of(artefact, vectors), vectors)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serial, "Session", lambda wire: Session(wire, HURRY))
 
@@ -204,12 +206,14 @@ def test_a_cable_that_is_pulled(board: FakeBoard, artefact: Artefact) -> None:
     assert "cable" in refusal.value.hint
 
 
+@pytest.mark.usefixtures("_in_a_hurry")
 def test_silence(board: FakeBoard, artefact: Artefact) -> None:
     board.silent = True
     with pytest.raises(GateUnavailable, match="Nothing answers"):
         read(board, artefact)
 
 
+@pytest.mark.usefixtures("_in_a_hurry")
 def test_garbage_as_of_a_wrong_baud_rate(board: FakeBoard, artefact: Artefact) -> None:
     board.hello = replace(board.hello, output_only=False)
     noise = np.random.default_rng(0).integers(0, 256, 400, dtype=np.uint8).tobytes()
@@ -236,6 +240,7 @@ def test_problems_of_the_board(
         read(board, artefact)
 
 
+@pytest.mark.usefixtures("_in_a_hurry")
 def test_a_board_that_damages_every_frame(board: FakeBoard, artefact: Artefact) -> None:
     board.problem_at = {2: 1}
     with pytest.raises(GateUnavailable, match="did not answer frame 2"):
@@ -460,3 +465,31 @@ def test_what_calibrates_nothing(calibrate: Calibrate, artefact: Artefact) -> No
     narrow = load_target("cortex-m4").model_copy(update={"formats": ("tflite-int8",)})
     with pytest.raises(InputError, match="does not take c-int8"):
         calibrated(narrow, [artefact], report(artefact, measured()))
+
+
+# The command.
+
+
+def test_the_command_measures_a_board_and_calibrates_its_target(
+    board: FakeBoard, artefact: Artefact, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    new, out = tmp_path / "my-board.toml", tmp_path / "out.json"
+    with plugged_in(board) as port:
+        options = ["--on", f"serial:{port}", "--frames", FRAMES, "--target", "cortex-m4"]
+        files = ["--calibrate", new, "-o", out]
+        outcome = invoke(capfd, profile, artefact.path.parent, *options, *files)
+    assert outcome.status in (0, 3), outcome.err
+    reading = ProfileReport.model_validate_json(out.read_bytes()).subjects[0].readings[0]
+    assert reading.matches is True
+    made = load_target(str(new))
+    assert [speed.format for speed in made.speeds] == ["c-int8"]
+    assert made.clock_mhz == 100
+
+
+def test_the_command_without_a_board(artefact: Artefact, capfd: pytest.CaptureFixture[str]) -> None:
+    outcome = invoke(capfd, profile, artefact.path.parent, "--on", "serial:/dev/nowhere")
+    assert outcome.status == 3
+    assert "There is no port /dev/nowhere" in outcome.err
+    outcome = invoke(capfd, profile, artefact.path.parent, "--on", "serial")
+    assert outcome.status == 2
+    assert "--on serial:PORT" in outcome.err
