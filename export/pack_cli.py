@@ -102,5 +102,6 @@ def _reason(line: FitLine) -> str:
     least = "at least " if line.basis == "modelled" else ""
     amount = f"{line.excess:,.0f}" if line.excess >= 100 else f"{line.excess:.3g}"
     excess = f" by {least}{amount} {line.unit}" if line.excess else ""
-    why = ", ".join(line.missing) if line.verdict == "unknown" else line.note
-    return f"{line.budget}: {line.verdict}{excess} ({why})"
+    if line.verdict == "unknown":
+        return f"{line.budget}: unknown: {', '.join(line.missing)}"
+    return f"{line.budget}: {line.verdict}{excess} ({line.note})"
