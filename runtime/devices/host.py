@@ -34,6 +34,7 @@ from runtime.modelfile.check import checked_bytes
 from runtime.modelfile.refusal import ModelRefused
 from runtime.profiling.arena import arena_figures
 from runtime.profiling.backends import Findings, Request
+from runtime.profiling.labels import labels
 from runtime.profiling.records import OperatorRow, Ratio, Reading, Unavailable
 from runtime.timing import ratio_of_medians
 from targets.errors import SordinoError
@@ -84,20 +85,6 @@ def measure(artefacts: Sequence[Artefact], request: Request) -> Findings:
     names = labels(artefacts)
     called = [f"{names[entry.artefact]} [{entry.engine}]" for entry in installed]
     return Findings(tuple(map(tuple, readings)), ratios(called, turns))
-
-
-def labels(artefacts: Sequence[Artefact]) -> list[str]:
-    """What artefacts are called where several are compared: by their file, C by its folder, with
-    the folder above where others are called alike."""
-    places = [
-        artefact.path.resolve().parent if artefact.sidecar.memory else artefact.path.resolve()
-        for artefact in artefacts
-    ]
-    names = [place.name for place in places]
-    return [
-        f"{place.parent.name}/{place.name}" if names.count(place.name) > 1 else place.name
-        for place in places
-    ]
 
 
 def entries(artefacts: Sequence[Artefact], engines: Sequence[str]) -> list[Entry]:

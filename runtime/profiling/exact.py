@@ -38,10 +38,16 @@ def _sizes(sidecar: Sidecar) -> list[Figure]:
     """The file a device stores, or what C takes once compiled."""
     if not sidecar.memory:
         return [_exact("model size", sidecar.model.bytes, "bytes", "file size")]
-    constants, ram = sidecar.memory["constants"], sidecar.memory["ram"]
+    parts = (
+        ("constants", "constants", "flash, without code"),
+        ("static RAM", "ram", "states and arena"),
+        ("constants of the audio path", "audio_constants", "windows and tables of the FFT"),
+        ("static RAM of the audio path", "audio_ram", "what is heard and overlaps; features, mask"),
+    )
     return [
-        _exact("constants", constants, "bytes", "generator", "flash, without code"),
-        _exact("static RAM", ram, "bytes", "generator", "states and arena"),
+        _exact(name, sidecar.memory[key], "bytes", "generator", what)
+        for name, key, what in parts
+        if key in sidecar.memory
     ]
 
 

@@ -13,6 +13,7 @@ from runtime.figures import Figure
 from runtime.modelfile.check import checked_bytes
 from runtime.profiling.backends import Findings, Place, Request, load_backend
 from runtime.profiling.exact import exact_figures
+from runtime.profiling.labels import labels
 from runtime.profiling.machine import this_machine
 from runtime.profiling.modelled import modelled
 from runtime.profiling.needs_of import judge, needs_of, simulated_core
@@ -110,7 +111,9 @@ def _subjects(
     ]
     needs = [needs_of(each.sidecar, each.figures(), target) for each in known] if target else []
     subjects = []
-    for index, (artefact, each) in enumerate(zip(artefacts, known, strict=True)):
+    for index, (artefact, each, name) in enumerate(
+        zip(artefacts, known, labels(artefacts), strict=True)
+    ):
         held, fit = list(each.readings), None
         if target is not None:
             held.append(modelled(each.sidecar, each.figures(), target))
@@ -118,7 +121,7 @@ def _subjects(
             fit = judge(each.sidecar, [*each.figures(), *held[-1].figures], target, others)
         subjects.append(
             Subject(
-                artefact=_name(artefact),
+                artefact=name,
                 format=each.sidecar.target,
                 sha256=each.sidecar.model.sha256,
                 figures=tuple(each.exact),
@@ -138,8 +141,3 @@ class _Known:
 
     def figures(self) -> list[Figure]:
         return [*self.exact, *(figure for part in self.readings for figure in part.figures)]
-
-
-def _name(artefact: Artefact) -> str:
-    """Of C, whose files have the same names everywhere, its folder."""
-    return artefact.path.parent.name if artefact.sidecar.memory else artefact.path.name

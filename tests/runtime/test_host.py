@@ -16,12 +16,13 @@ from runtime.benchmark import (
     time_in_turns,
 )
 from runtime.devices.children import ToolMissing
-from runtime.devices.host import entries, labels, measure, ratios
+from runtime.devices.host import entries, measure, ratios
 from runtime.devices.host_figures import conditions_of
 from runtime.doctor import installed_version
 from runtime.engines.native import find_compiler
 from runtime.figures import Provenance
 from runtime.profiling.backends import Findings, Request
+from runtime.profiling.labels import labels
 from runtime.profiling.records import Reading
 from runtime.turns import CHUNK_HOPS, LEAST_ROUNDS
 from targets.errors import GateUnavailable, InputError
