@@ -246,24 +246,24 @@ def _origin_table(report: ProfileReport) -> Table:
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """Figures under a rule of the policy, then and now, a part for each artefact; reasons as notes
-    below, and whether the files are the same. What is not judged and did not change is left out."""
+    """Figures that a rule judges, then and now, a part for each artefact; reasons as notes below,
+    and whether the files are the same."""
     notes = _Notes()
     table = Table(title=escape(f"Compared with the profile of {comparison.base_created}"))
     table.add_column("figure", overflow="fold")
     for name in ("then", "now", "change", "limit"):
         table.add_column(name, justify="right")
     table.add_column("verdict")
-    shown = [line for line in comparison.lines if _tells(line)]
+    shown = [line for line in comparison.lines if line.effect != "none"]
     for place in dict.fromkeys((line.artefact, line.format) for line in shown):
         table.add_section()
-        table.add_row(f"[bold]{escape(place[0])}[/]")
+        table.add_row(f"[bold]{escape('any artefact' if place[0] == '*' else place[0])}[/]")
         for line in shown:
             if (line.artefact, line.format) == place:
                 table.add_row(*_comparison_cells(line, notes))
     left_out = len(comparison.lines) - len(shown)
     lines = [*notes.lines(), f"policy: {comparison.policy}"]
-    lines += [f"{left_out} more figures, not judged and unchanged"] if left_out else []
+    lines += [f"{left_out} more figures are new or under no rule"] if left_out else []
     lines += [_file_line(each) for each in comparison.files]
     lines.append(f"the base was made by: {comparison.base_command}")
     table.caption = escape("\n".join(lines))
@@ -271,15 +271,10 @@ def comparison_table(comparison: Comparison) -> Table:
     return table
 
 
-def _tells(line: Line) -> bool:
-    if line.verdict in ("not judged", "missing") and line.effect == "none":
-        return line.new is not None and line.base != line.new
-    return True
-
-
 def _comparison_cells(line: Line, notes: _Notes) -> list[str]:
     amounts = [DASH if value is None else format_number(value) for value in (line.base, line.new)]
-    change = "" if line.change_percent is None else f"{line.change_percent:+.2f} %"
+    changed = line.change_percent is not None and line.base != line.new
+    change = f"{line.change_percent:+.2f} %" if changed else ""
     note = f" ({notes.number(line.reason)})" if line.reason else ""
     name = f"{line.metric}, {line.unit}" if line.unit else line.metric
     verdict = f"[{EFFECT_COLOURS[line.effect]}]{line.verdict}[/]{note}"
