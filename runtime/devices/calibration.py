@@ -28,6 +28,7 @@ LEAST_SHARE = 0.01  # of a step: operators below are mostly call and loop, and d
 # the documented model in targets/speed.py.
 PER_MAC_FACTOR = 1.8
 PER_INSTRUCTION_RANGE = (0.9, 1.3)
+MEASURED = "; speed measured"  # at the end of a title
 _OPTIMISATION = re.compile(r"(?<!\S)-O\w+")
 
 Range = tuple[float, float]
@@ -156,9 +157,11 @@ def _with_speed(target: Target, found: _Found, created: str) -> Target:
     format, (speed, how) = found.artefact.sidecar.target, _speed(found)
     changed = {f"speed.{format}"}
     update: dict[str, Any] = {
+        "title": target.title.partition(MEASURED)[0] + MEASURED,
         "speeds": (*(s for s in target.speeds if s.format != format), speed),
     }
     if found.clock_mhz is not None:
+        update["title"] += f" at {found.clock_mhz:g} MHz"
         update["clock_mhz"] = found.clock_mhz
         changed.add("clock_mhz")
     if found.core and not target.core:

@@ -403,6 +403,7 @@ def test_a_step_alone_gives_wide_ranges(calibrate: Calibrate, artefact: Artefact
         assert part in source.note
     assert "2026-02-03" in source.title
     assert made.clock_mhz == 168
+    assert made.title.endswith("; speed measured at 168 MHz")
     assert "clock_mhz" in source.supports
 
 
