@@ -19,7 +19,7 @@ from shlex import quote
 
 from runtime.devices.children import Finished, ToolMissing, run_tool
 from runtime.devices.compiling import first_error
-from runtime.devices.remote import Shell, in_folder, printable, reason
+from runtime.devices.remote import Shell, in_folder, printable
 from runtime.engines.native import find_compiler
 from targets.errors import GateUnavailable
 
@@ -91,7 +91,6 @@ def install(build: Build, machine: str, shell: Shell, remote: str) -> str:
         made = run_tool([*command, "-static", *build.arguments()], build.folder, COMPILE_SECONDS)
         if made.status == 0:
             shell.push(build.folder / build.program, f"{remote}/{build.program}")
-            _allow(shell, f"{remote}/{build.program}")
             return f"{_version(command, build.folder)} {' '.join(FLAGS[1:])}, static"
         failures.append(f"{Path(command[0]).name}: {first_error(made)}")
     there = _compiler_there(shell)
@@ -151,9 +150,3 @@ def _compile_there(build: Build, compiler: str, shell: Shell, remote: str) -> Fi
         shell.push(source, f"{remote}/{source.name}")
     arguments = " ".join(quote(argument) for argument in build.arguments())
     return shell.run(in_folder(remote, f"{quote(compiler)} {arguments}"), COMPILE_SECONDS)
-
-
-def _allow(shell: Shell, program: str) -> None:
-    allowed = shell.run(f"chmod 700 {quote(program)}")
-    if allowed.status:
-        raise GateUnavailable(f"No program can be put on {shell.name}: {reason(allowed)}")

@@ -67,7 +67,6 @@ def find_benchmark(shell: Shell, remote: str, cpu: int) -> BenchmarkTool:
             raise InputError(f"{VARIABLE} names no file ({given}).", hint="Correct or unset it.")
         path = f"{remote}/{TOOL}"
         shell.push(Path(given).resolve(), path)
-        shell.run(f"chmod 700 {quote(path)}")
     else:
         tried = " || ".join(f"command -v {quote(place)}" for place in (TOOL, *PLACES))
         lines = shell.run(tried).output.split()
@@ -78,7 +77,8 @@ def find_benchmark(shell: Shell, remote: str, cpu: int) -> BenchmarkTool:
             )
         path = lines[0]
     mask = f"{1 << cpu:x}"
-    pinned = shell.run(f"taskset {mask} true").status == 0
+    own = f"chmod 700 {quote(path)}; " if given else ""
+    pinned = shell.run(f"{own}taskset {mask} true").status == 0
     return BenchmarkTool(path, f"taskset {mask}" if pinned else "")
 
 

@@ -40,6 +40,7 @@ STATUSES = {
     102: "it could not pin itself to the core",
     103: "it could not write its results, is there space left?",
     104: "there was not enough memory",
+    105: "its folder was removed",
 }
 CANNOT_START = (126, 127)
 SIGNALS = range(129, 129 + 64)  # as a shell reports that a signal ended a program
@@ -122,7 +123,8 @@ def run(
     Raises GateFailed where it crashed or wrote something else, GateUnavailable where it cannot be
     started or did not end.
     """
-    command = f"./{quote(program)} {cpu} {round(seconds * 1000)}"
+    started = f"./{quote(program)}"
+    command = f"chmod 700 {started} && {started} {cpu} {round(seconds * 1000)}"
     finished = shell.run(in_folder(remote, command), 2 * seconds + 2 * SPARE_SECONDS)
     if finished.status:
         raise _failure(finished, shell, cpu)

@@ -66,6 +66,7 @@ def _configure_server(folder: Path, port: int) -> None:
         "PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\n"
         "KbdInteractiveAuthentication no\nPermitUserEnvironment no\n"
         f"SetEnv TMPDIR={folder}\n"
+        "KexAlgorithms curve25519-sha256\nPrintMotd no\n"
     )
 
 

@@ -56,6 +56,7 @@ def test_an_aarch64_program_gives_the_golden_masks_and_no_times_of_an_emulator(
 
 
 @needs_tools
+@pytest.mark.slow
 def test_adb_without_exit_codes_and_with_carriage_returns(phone: Path, artefact: Artefact) -> None:
     (phone / "faults").write_text("old")
     ((reading,),) = adb.measure([artefact], QUICK).readings
@@ -63,6 +64,7 @@ def test_adb_without_exit_codes_and_with_carriage_returns(phone: Path, artefact:
 
 
 @needs_tools
+@pytest.mark.slow
 def test_a_crash_on_the_device_is_reported(phone: Path, tmp_path: Path) -> None:
     mortal = write_c_artefact(tmp_path / "mortal", life=20)
     (phone / "faults").write_text("old")
@@ -72,7 +74,13 @@ def test_a_crash_on_the_device_is_reported(phone: Path, tmp_path: Path) -> None:
 
 
 @needs_tools
-@pytest.mark.parametrize("moment", ["linux_bench", "results.bin", "features.bin"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "features.bin",
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ("linux_bench", "results")),
+    ],
+)
 def test_a_device_that_goes_away_in_the_middle(
     phone: Path, artefact: Artefact, moment: str
 ) -> None:
@@ -92,6 +100,7 @@ def test_a_full_device(phone: Path, artefact: Artefact, age: str) -> None:
 
 
 @needs_tools
+@pytest.mark.slow
 def test_a_program_that_the_device_cannot_execute(phone: Path, artefact: Artefact) -> None:
     (phone / "faults").write_text("foreign")
     with pytest.raises(GateUnavailable, match="not executable"):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.devices.children import ToolMissing, run_tool
+from runtime.devices.children import Finished, ToolMissing, run_tool
 from runtime.devices.linux_compiler import PROCESSORS, Build, install
 from targets.errors import GateUnavailable
 from tests.runtime.devices.local_shell import LocalShell, write_program
@@ -44,12 +44,16 @@ def only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def started(device: LocalShell) -> Finished:
+    return device.run("chmod 700 program && ./program")
+
+
 def pretend(folder: Path, name: str) -> None:
     """A compiler that writes its own name for a program."""
     write_program(
         folder / name,
         'case "$*" in *--version*) echo cc 9.8.7; exit ;; esac; '
-        f'while [ "$1" != -o ]; do shift; done; echo exit {len(name)} > "$2"; chmod 700 "$2"',
+        f'while [ "$1" != -o ]; do shift; done; echo exit {len(name)} > "$2"',
     )
 
 
@@ -58,7 +62,7 @@ def pretend(folder: Path, name: str) -> None:
 def test_the_compiler_of_this_machine_serves_its_own_kind(build: Build, device: LocalShell) -> None:
     told = install(build, platform.machine(), device, str(device.root))
     assert told.endswith("-O3 -ffp-contract=off, static")
-    assert device.run(f"{device.root}/program").status == 5
+    assert started(device).status == 5
 
 
 @pytest.mark.parametrize("machine", ["aarch64", "armv7l", "riscv64"])
@@ -69,7 +73,7 @@ def test_a_cross_compiler_serves_its_processor(
     pretend(only, name)
     told = install(build, machine, device, str(device.root))
     assert told.startswith(f"{name} 9.8.7")
-    assert device.run(f"{device.root}/program").status == len(name)
+    assert started(device).status == len(name)
 
 
 def test_a_compiler_of_debian_does_not_serve_the_oldest_arm(
@@ -90,7 +94,7 @@ def test_the_compiler_of_the_device_comes_last(
     write_program(only / "aarch64-linux-gnu-gcc", "echo no headers: error: none >&2; exit 1")
     told = install(build, "aarch64", device, str(device.root))
     assert told.startswith("clang of the device")
-    assert device.run(f"{device.root}/program").status == len("clang")
+    assert started(device).status == len("clang")
     assert (device.root / "main.c").exists()
 
 

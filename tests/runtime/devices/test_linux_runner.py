@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import struct
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,16 @@ def test_no_space_for_results(folder: Path) -> None:
     (folder / "results.bin").symlink_to("/dev/full")
     with pytest.raises(GateUnavailable, match="is there space left"):
         bench(folder, handmade.sources(), handmade.vectors())
+
+
+def test_the_program_ends_when_its_files_are_removed(folder: Path) -> None:
+    bench(folder, handmade.sources(), handmade.vectors())
+    with subprocess.Popen([folder / PROGRAM, str(CORE), "600000"], cwd=folder) as started:
+        (folder / "features.bin").rename(folder / "removed")
+        try:
+            assert started.wait(60) in (101, 105)
+        finally:
+            started.kill()
 
 
 def test_a_program_that_cannot_be_started(tmp_path: Path) -> None:

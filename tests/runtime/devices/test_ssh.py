@@ -79,6 +79,7 @@ def test_generated_c_is_exact_and_timed_and_nothing_remains(
 
 @needs_server
 @needs_compiler
+@pytest.mark.slow
 def test_a_crash_is_reported_and_nothing_remains(
     address: str, endpoint: tuple[str, Path], tmp_path: Path
 ) -> None:
