@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from runtime.profiling.compare import Comparison
     from runtime.profiling.records import ProfileReport
     from targets.schema import Target
+    from targets.verdict import FitReport
 
 PLACES = (
     "host, simulator[:CORE], vela[:NPU], adb[:SERIAL], ssh:USER@HOST[:PORT], serial:PORT[@BAUD]"
@@ -181,7 +182,8 @@ def profile(
 def _comparison(base: Path, policy: Path | None) -> Callable[[ProfileReport], Comparison]:
     """A comparison with an earlier profile. Reads both files, so that a mistake shows before
     anything is measured."""
-    from runtime.profiling.compare import compare, load_report
+    from runtime.profiling.compare import compare
+    from runtime.profiling.loading import load_report
     from runtime.profiling.policy import load_policy
 
     earlier, rules = load_report(base), load_policy(policy)
@@ -256,8 +258,17 @@ def _judge(report: ProfileReport, comparison: Comparison | None) -> None:
     ):
         for subject in report.subjects:
             if subject.fit and subject.fit.verdict == wanted:
-                lines = [line.budget for line in subject.fit.lines if line.verdict == wanted]
+                lines = [line for line in subject.fit.lines if line.verdict == wanted]
                 raise error(
-                    f"{subject.artefact} {text} {subject.fit.target}: {', '.join(lines)}.",
-                    hint="The table of the fit says why, and what would change it.",
+                    f"{subject.artefact} {text} {subject.fit.target}: "
+                    f"{', '.join(line.budget for line in lines)}.",
+                    hint=_what_would_help(subject.fit),
                 )
+
+
+def _what_would_help(fit: FitReport) -> str:
+    if fit.remedies:
+        return f"The cheapest change that would: {fit.remedies[0].text}."
+    if missing := [part for line in fit.lines for part in line.missing]:
+        return f"Not known: {', '.join(dict.fromkeys(missing))}."
+    return "The table of the fit says why."

@@ -39,6 +39,8 @@ class Needs(BaseModel):
     audio_constant_bytes: int = 0
     instructions: int | None = None  # of one step, the greatest of all frames
     p99_us: float | None = None  # of one step, measured on this very device
+    npu_us: tuple[float, float] | None = None  # of one step, modelled for the device's NPU
+    npu_macs_share: float | None = None  # of that step's work, 1 where all of it runs there
 
     @property
     def hop_us(self) -> float:

@@ -62,6 +62,8 @@ def step_time(target: Target, needs: Needs, weights: Memory | None) -> StepTime:
     if needs.p99_us is not None:
         how = "99th percentile, measured on the device"
         return StepTime(needs.p99_us, needs.p99_us, "measured-device", how)
+    if needs.npu_us is not None:
+        return _npu_time(needs.npu_us, needs.npu_macs_share)
     cycles = step_cycles(target, needs)
     reading_us = reading_time(needs, weights)
     how, missing, low, high = "", "", 0.0, None
@@ -83,6 +85,16 @@ def step_time(target: Target, needs: Needs, weights: Memory | None) -> StepTime:
     elif weights is not None and weights.kind in SLOW_KINDS and high is not None:
         high, missing = None, f"how fast weights are read (read_mb_s of {weights.name})"
     return StepTime(low, high, "modelled" if how else "none", how, missing)
+
+
+def _npu_time(span_us: tuple[float, float], share: float | None) -> StepTime:
+    """The time on an NPU, its memories included; what stays on the CPU comes on top."""
+    low, high = span_us
+    if share == 1.0:
+        return StepTime(low, high, "modelled", "on the NPU, as its compiler models it")
+    part = "an unknown part" if share is None else f"{share:.1%}"
+    how = f"{part} of the MACs on the NPU, as its compiler models it"
+    return StepTime(low, None, "modelled", how, "what the operators left on the CPU take")
 
 
 def reading_time(needs: Needs, weights: Memory | None) -> float | None:

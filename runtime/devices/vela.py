@@ -205,7 +205,7 @@ def _figures(
             *(microseconds(bound) for bound in bounds),
         ),
         figure("NPU busy", each[0], "cycles", f"{system}; memory accesses not included"),
-        figure("MACs on the NPU", 100.0 * on_npu / work, "%", f"{on_npu:,} of {work:,}"),
+        figure("MACs on the NPU", 100.0 * on_npu / work, "%", f"{system}; {on_npu:,} of {work:,}"),
         figure(
             "operators on the NPU",
             100.0 * len(held) / len(operators),

@@ -75,6 +75,8 @@ def needs_of(sidecar: Sidecar, figures: Sequence[Figure], target: Target) -> Nee
         audio_constant_bytes=sidecar.memory.get("audio_constants", 0),
         instructions=_simulated(figures, "step, maximum", core),
         p99_us=_p99_us(figures, target),
+        npu_us=_npu_us(figures, target),
+        npu_macs_share=_npu_share(figures, target),
     )
 
 
@@ -132,6 +134,31 @@ def _p99_us(figures: Sequence[Figure], target: Target) -> float | None:
         if known := [time for time in times if time is not None]:
             return max(known)
     return None
+
+
+def _npu_us(figures: Sequence[Figure], target: Target) -> tuple[float, float] | None:
+    """The modelled range of a step on the target's NPU."""
+    for figure in _on_npu(figures, "step", target):
+        if figure.low is not None and figure.high is not None:
+            return figure.low, figure.high
+    return None
+
+
+def _npu_share(figures: Sequence[Figure], target: Target) -> float | None:
+    shares = [figure.value / 100.0 for figure in _on_npu(figures, "MACs on the NPU", target)]
+    return next(iter(shares), None)
+
+
+def _on_npu(figures: Sequence[Figure], what: str, target: Target) -> list[Figure]:
+    """Figures modelled for an NPU of the target, in its own configuration."""
+    known = [part.vela for part in target.accelerators if part.vela]
+    return [
+        figure
+        for figure, name, place in _named(figures, Provenance.MODELLED)
+        if name == what
+        for vela in known
+        if place == vela.accelerator_config and f"{vela.system_config}, " in figure.conditions
+    ]
 
 
 def _on_device(figures: Sequence[Figure], what: str, target: Target) -> list[Figure]:

@@ -252,6 +252,17 @@ def test_power_is_judged_where_energy_is_known() -> None:
     assert all(one.budget != "power" for one in fit_verdict(device(), needs()).lines)
 
 
+def test_an_npu_alone_decides_only_where_all_runs_on_it() -> None:
+    whole = line(device(), needs(npu_us=(200.0, 300.0), npu_macs_share=1.0), "real time")
+    assert (whole.verdict, whole.basis, whole.needs) == ("fits", "modelled", 300.0)
+    for share in (0.95, None):
+        part = line(device(), needs(npu_us=(200.0, 300.0), npu_macs_share=share), "real time")
+        assert part.verdict == "unknown"
+        assert part.missing == ("what the operators left on the CPU take",)
+    late = line(device(), needs(npu_us=(2e6, 3e6), npu_macs_share=0.95), "real time")
+    assert late.verdict == "does not fit"  # whatever the CPU adds
+
+
 # The whole
 
 
