@@ -256,7 +256,7 @@ int main(void)
     const sordino_exponent by = {EXPONENT};
     float in, out;
     while (fread(&in, sizeof in, 1, stdin) == 1) {
-        out = sordino_power(in, by);
+        out = sordino_power(sordino_log2(in), by);
         fwrite(&out, sizeof out, 1, stdout);
     }
     return 0;
@@ -312,7 +312,9 @@ def test_values_are_stored_exactly_as_the_stepper_stores_them(tmp_path: Path) ->
     halves = (np.arange(-140, 141) + 0.5) * np.float32(0.0125)
     around = np.nextafter(halves.astype(np.float32), np.float32(np.inf))
     spread = np.random.default_rng(0).uniform(-3, 3, 50_000)
-    values = np.concatenate((halves, around, spread, [0.0, -0.0, 1e30, -1e30])).astype(np.float32)
+    values = np.concatenate(
+        (halves, around, spread, [0.0, -0.0, 6e4, -6e4, 1e30, -1e30, 1e36, -1e36, np.inf, -np.inf])
+    ).astype(np.float32)
     write(dict(made.sources) | {"main.c": QUANTIZING.encode()}, tmp_path)
     compile_c(HOST_COMPILERS[0], tmp_path, "-std=c99", "-O2", "main.c", "-o", "x")
     done = subprocess.run(
@@ -409,8 +411,8 @@ MISTAKES = {
         "x1[k] * w1[k] + y1[k] * v1[k]",
     ),
     "Nyquist": ("sordino_audio.h", "2.0f * (even - odd)", "2.0f * (odd - even)"),
-    "exponent": ("sordino_audio.h", "log2 * t + 1.44269478f", "log2 * t + 1.4f"),
-    "rounding": ("sordino_audio.h", "value + 12582912.0f", "value + 12582913.0f"),
+    "exponent": ("sordino_audio.h", "ratio * t + 1.44269478f", "ratio * t + 1.4f"),
+    "rounding": ("sordino_audio.h", "/ scale + SORDINO_SHIFTER", "/ scale + 12582913.0f"),
     "floor": ("sordino_audio.h", "gr = floor + (1.0f", "gr = (1.0f"),
     "overlap": ("model_audio.c", "memset(a->begun + MODEL", "(void)(a->begun + MODEL"),
 }

@@ -15,24 +15,26 @@ static inline void sordino_compress(const float *restrict re, const float *restr
 {
     for (int32_t k = 0; k < count; ++k) {
         const float power = re[k] * re[k] + im[k] * im[k] + SORDINO_POWER_FLOOR;
-        const float by = sordino_power(power, gain);
-        channels[0][k] = sordino_power(power, level);
+        const sordino_logarithm octaves = sordino_log2(power);
+        const float by = sordino_power(octaves, gain);
+        channels[0][k] = sordino_power(octaves, level);
         channels[1][k] = re[k] * by;
         channels[2][k] = im[k] * by;
     }
 }
 
-/* Real values to stored ones: round(value / scale) + zero_point, halves to even, saturated. */
+/* Real values to stored ones: round(value / scale) + zero_point, halves to even, saturated. Beyond
+ * 2^22 the bits of the sum are no integer any more, but they still rise with the value. */
 static inline void sordino_quantize(const float *restrict values, int32_t count, float scale,
                                     int32_t zero_point, int32_t lowest, int32_t highest,
                                     int32_t *restrict stored)
 {
-    const float low = (float)(lowest - zero_point), high = (float)(highest - zero_point);
+    const int32_t origin = SORDINO_SHIFTER_BITS - zero_point;
     for (int32_t k = 0; k < count; ++k) {
-        float value = values[k] / scale;
-        value = value > low ? value : low;
-        value = value < high ? value : high;
-        stored[k] = sordino_nearest(value) + zero_point;
+        int32_t bits = (int32_t)sordino_bits(values[k] / scale + SORDINO_SHIFTER);
+        bits = bits > origin + lowest ? bits : origin + lowest;
+        bits = bits < origin + highest ? bits : origin + highest;
+        stored[k] = bits - origin;
     }
 }
 

@@ -165,7 +165,7 @@ static inline void sordino_fft_merge(float *re, float *im, const float *restrict
 static inline void sordino_fft_add(float *restrict sum, const float *restrict window, int32_t at,
                                    int32_t kept, float value)
 {
-    if (at >= 0 && at < kept) {
+    if ((uint32_t)at < (uint32_t)kept) { /* nor below 0 */
         sum[at] += window[at] * value;
     }
 }

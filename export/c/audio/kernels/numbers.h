@@ -30,40 +30,58 @@ static inline float sordino_sample(float value)
     return sordino_from_bits(bits & kept);
 }
 
-/* The nearest integer, of two the even one, for a value within 2^22: adding 1.5 * 2^23 leaves it in
- * the low bits. */
+/* 1.5 * 2^23: added to a float within 2^22, it leaves the nearest integer (of two the even one) in
+ * the low bits. These conversions are additions, so that loops of them can be vectorised. */
+#define SORDINO_SHIFTER 12582912.0f
+#define SORDINO_SHIFTER_BITS 0x4B400000
+
 static inline int32_t sordino_nearest(float value)
 {
-    return (int32_t)sordino_bits(value + 12582912.0f) - 0x4B400000;
+    return (int32_t)sordino_bits(value + SORDINO_SHIFTER) - SORDINO_SHIFTER_BITS;
 }
 
-/* An exponent and its division into a part whose products with whole numbers below 2^12 are exact,
+static inline float sordino_real(int32_t value)
+{
+    return sordino_from_bits((uint32_t)(value + SORDINO_SHIFTER_BITS)) - SORDINO_SHIFTER;
+}
+
+/* An exponent, and its division into a part whose products with whole numbers below 2^12 are exact
  * and the rest. */
 typedef struct {
     float all, high, low;
 } sordino_exponent;
 
-/* base^exponent for a normal base > 0 and a result in normal range. Within 5e-7 relative for
- * exponents up to 0.5 in size: the whole part of the binary logarithm never meets a rounding. */
-static inline float sordino_power(float base, sordino_exponent exponent)
+/* The binary logarithm of a normal number > 0, as a whole number and the rest, -1/2 to 1/2. */
+typedef struct {
+    float whole, rest;
+} sordino_logarithm;
+
+static inline sordino_logarithm sordino_log2(float value)
 {
-    const uint32_t bits = sordino_bits(base);
-    /* base = 2^whole * (1 + t) with sqrt(1/2) <= 1 + t < sqrt(2) */
+    const uint32_t bits = sordino_bits(value);
+    /* value = 2^whole * (1 + t) with sqrt(1/2) <= 1 + t < sqrt(2) */
     const int32_t whole = (int32_t)((bits - 0x3F3504F3u + (127u << 23)) >> 23) - 127;
     const float t = sordino_from_bits(bits - ((uint32_t)whole << 23)) - 1.0f;
-    float log2 = -0.145744547f; /* log2(1 + t)/t, minimax, 5e-8 */
-    log2 = log2 * t + 0.23689042f;
-    log2 = log2 * t - 0.250069022f;
-    log2 = log2 * t + 0.286707461f;
-    log2 = log2 * t - 0.360087216f;
-    log2 = log2 * t + 0.480939448f;
-    log2 = log2 * t - 0.721357167f;
-    log2 = (log2 * t + 1.44269478f) * t;
-    const float octaves = (float)whole;
-    const float exact = exponent.high * octaves;
-    const float rest = exponent.low * octaves + exponent.all * log2;
+    float ratio = -0.145744547f; /* log2(1 + t)/t, minimax, 5e-8 */
+    ratio = ratio * t + 0.23689042f;
+    ratio = ratio * t - 0.250069022f;
+    ratio = ratio * t + 0.286707461f;
+    ratio = ratio * t - 0.360087216f;
+    ratio = ratio * t + 0.480939448f;
+    ratio = ratio * t - 0.721357167f;
+    ratio = ratio * t + 1.44269478f;
+    const sordino_logarithm found = {sordino_real(whole), ratio * t};
+    return found;
+}
+
+/* base^exponent for the logarithm of the base and a result in normal range. Within 5e-7 relative
+ * for exponents up to 0.5 in size: the whole part of the logarithm meets no rounding. */
+static inline float sordino_power(sordino_logarithm base, sordino_exponent exponent)
+{
+    const float exact = exponent.high * base.whole;
+    const float rest = exponent.low * base.whole + exponent.all * base.rest;
     const int32_t shift = sordino_nearest(exact + rest);
-    const float f = (exact - (float)shift) + rest; /* -1/2 to 1/2 */
+    const float f = (exact - sordino_real(shift)) + rest; /* -1/2 to 1/2 */
     float exp2 = 0.00132647308f; /* (2^f - 1)/f, minimax, 1e-7 */
     exp2 = exp2 * f + 0.009671513f;
     exp2 = exp2 * f + 0.0555073358f;
