@@ -93,8 +93,8 @@ static void begin_systick(void)
     SYSTICK_RELOAD = SYSTICK_BITS;
     SYSTICK_VALUE = 0;
     SYSTICK_CONTROL = 5u; /* on, at the clock of the core, without interrupt */
-    while (SYSTICK_VALUE == 0) {
-    }
+    for (int patience = 1000; patience > 0 && SYSTICK_VALUE == 0; --patience) {
+    } /* it starts with the next clock, or is not there: then it stands at 0 and counts nothing */
     (void)SYSTICK_CONTROL; /* forgets that it wrapped */
 }
 

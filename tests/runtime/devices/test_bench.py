@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
-import threading
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +13,6 @@ import pytest
 
 from runtime.artefact import Artefact
 from runtime.bench_cli import bench
-from runtime.devices import serial, swo
 from runtime.devices.bench_protocol import (
     Hello,
     Problem,
@@ -27,21 +23,16 @@ from runtime.devices.bench_protocol import (
     frame,
     model_prefix,
 )
-from runtime.devices.bench_session import Patience, Session
 from runtime.devices.bench_source import write_bench
 from runtime.devices.golden import golden_vectors
 from runtime.engines.native import find_compiler
-from runtime.figures import Figure, Provenance
-from runtime.profiling.backends import Request
-from runtime.profiling.records import Reading
-from targets.errors import GateFailed, GateUnavailable, InputError
-from tests.runtime.devices.bench_models import BODY, write_model
-from tests.runtime.devices.qemu_board import built, compiled, needs_qemu, running, started
+from targets.errors import InputError
+from tests.runtime.devices.bench_models import write_model
+from tests.runtime.devices.qemu_board import compiled
 from tests.runtime.fakes import invoke
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no C compiler")
 FRAMES = 12
-TICKS_PER_INSTRUCTION = 128 / 40  # -icount shift=7; the simulated board's clock has 25 MHz
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +44,6 @@ def artefact(tmp_path_factory: pytest.TempPathFactory) -> Artefact:
 def folder(artefact: Artefact, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bench; tests may build in it."""
     return write_bench(artefact, tmp_path_factory.mktemp("bench") / "here", frames=FRAMES).folder
-
-
-def read(artefact: Artefact, port: str, frames: int = FRAMES) -> Reading:
-    ((reading,),) = serial.measure([artefact], Request(address=port, frames=frames)).readings
-    return reading
-
-
-def by_name(reading: Reading) -> dict[str, Figure]:
-    return {figure.name.partition(" [")[0]: figure for figure in reading.figures}
 
 
 # Writing.
@@ -275,330 +257,3 @@ def test_noise_does_not_unsettle_the_firmware(program: Path) -> None:
     answers = said(program, heard + b"\0" + ask_hello(77))
     assert isinstance(answers[-1], Hello)
     assert answers[-1].session == 77
-
-
-# On a simulated board.
-
-
-@needs_qemu
-def test_a_simulated_board_from_port_to_figures(folder: Path, artefact: Artefact) -> None:
-    built(folder)
-    with running(folder) as board:
-        reading = read(artefact, board.port)
-        again = read(artefact, board.port)  # the board is still there, and begins anew
-        named = serial.measure([artefact], Request(address=f"{board.port}@9600", frames=2))
-    assert reading.matches is True
-    assert again == reading  # to the tick
-    assert named.readings[0][0].matches is True
-    figures = by_name(reading)
-    assert {figure.provenance for figure in reading.figures} == {Provenance.SIMULATED}
-    assert figures["step, median"].unit == "ticks"
-    assert "SysTick" in figures["step, median"].tool  # the DWT stands still in QEMU
-    assert "cortex-m4 at 25 MHz" in figures["step, median"].conditions
-    assert "-O3 -mcpu=cortex-m4" in figures["step, median"].conditions
-    # 10 to 17 rounds over 48 features, by the first feature of the frame.
-    assert figures["step, greatest"].value > figures["step, least"].value > 0
-    instructions = figures["step, greatest"].value / TICKS_PER_INSTRUCTION
-    assert 17 * 48 < instructions < 17 * 48 * 12
-    assert 0 < figures["stack of a step"].value < 200
-
-
-@needs_qemu
-def test_a_board_with_an_altered_model_is_found_out(artefact: Artefact, tmp_path: Path) -> None:
-    """The sources on the board were edited after the bench was written."""
-    place = write_bench(artefact, tmp_path / "bench").folder
-    source = place / "model" / "model.c"
-    source.write_text(source.read_text().replace("^ 0x55", "^ (round_trip(m))"))
-    source.write_text(
-        source.read_text().replace(
-            "void model_step",
-            "static int round_trip(const model_t *m) { return m->sum[0] == 21 ? 0x54 : 0x55; }\n"
-            "void model_step",
-        )
-    )
-    built(place)
-    with running(place) as board:
-        reading = read(artefact, board.port, 60)
-    assert reading.matches is False
-    assert reading.difference.startswith("frame ")
-
-
-@needs_qemu
-def test_a_board_with_another_model_is_refused(
-    folder: Path, artefact: Artefact, tmp_path: Path
-) -> None:
-    other = write_model(tmp_path, BODY.replace("0x55", "0x2a"))
-    with running(folder) as board:
-        with pytest.raises(InputError, match="runs another model"):
-            read(other, board.port)
-        assert read(artefact, board.port, 2).matches is True
-
-
-@needs_qemu
-def test_a_simulated_board_is_unplugged(
-    folder: Path, artefact: Artefact, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hurry = Patience(frame=1.0)
-    monkeypatch.setattr(serial, "Session", lambda wire: Session(wire, hurry))
-    with running(folder) as board:
-        usual = serial.SerialWire.write
-
-        def pull(wire: serial.SerialWire, content: bytes) -> None:
-            usual(wire, content)
-            pull.messages += 1  # type: ignore[attr-defined]
-            if pull.messages == 6:  # type: ignore[attr-defined]
-                board.unplug()
-
-        pull.messages = 0  # type: ignore[attr-defined]
-        monkeypatch.setattr(serial.SerialWire, "write", pull)
-        with pytest.raises(GateUnavailable, match=r"went away|did not answer") as refusal:
-            read(artefact, board.port)
-    assert refusal.value.exit_code == 3
-
-
-@needs_qemu
-def test_a_counter_that_stands_still_gives_no_cycles(folder: Path, artefact: Artefact) -> None:
-    shutil.copytree(folder, copy := folder.with_name("still"), ignore=lambda *_: ["build"])
-    with running(copy, "OPTIONS=-DBENCH_COUNTER=BENCH_COUNTER_DWT") as board:
-        reading = read(artefact, board.port, 2)
-    assert reading.matches is True
-    assert set(by_name(reading)) == {"stack of a step"}
-    lacking = {each.reason for each in reading.unavailable}
-    assert lacking == {"DWT cycle counter: the counter does not run"}
-
-
-@needs_qemu
-def test_operators_are_counted_in_a_build_of_their_own(folder: Path, artefact: Artefact) -> None:
-    with running(folder, "PROFILE=1") as board:
-        reading = read(artefact, board.port)
-    assert reading.matches is True
-    step = by_name(reading)["step with hooks, median"].value
-    assert [(row.step, row.kind) for row in reading.operators] == [(0, "CONV_2D"), (2, "TANH")]
-    assert 0.9 * step < sum(row.value or 0 for row in reading.operators) < step
-
-
-@needs_qemu
-def test_a_stack_that_is_too_small_is_told(folder: Path, artefact: Artefact) -> None:
-    shutil.copytree(folder, copy := folder.with_name("little"), ignore=lambda *_: ["build"])
-    with (
-        running(copy, "OPTIONS=-DBENCH_STACK_BYTES=96") as board,
-        pytest.raises(GateFailed, match="more stack than BENCH_STACK_BYTES"),
-    ):
-        read(artefact, board.port, 2)
-
-
-# Trace.
-
-
-def packets(content: bytes) -> bytes:
-    """Bytes as writes to port 0, a byte each, with timestamps and synchronisation in between."""
-    stream = bytearray()
-    for number, byte in enumerate(content):
-        stream += bytes([0x01, byte])
-        if number % 97 == 0:
-            stream += bytes(5) + b"\x80" + b"\xc0\x81\x01"
-    return bytes(stream)
-
-
-@pytest.fixture(scope="module")
-def sent(folder: Path, artefact: Artefact) -> bytes:
-    """Two rounds of what the firmware sends with BENCH_OUTPUT_ONLY, from QEMU's UART."""
-    if not shutil.which("qemu-system-arm") or not shutil.which("arm-none-eabi-gcc"):
-        pytest.skip("QEMU or the compiler is not installed")
-    built(folder, "OUTPUT_ONLY=1")
-    unpacker, whole = Unpacker(), b""
-    with running(folder, "OUTPUT_ONLY=1") as board, serial.SerialWire(board.port, 115_200) as wire:
-        hellos = 0
-        while hellos < 3:
-            received = wire.read(10.0)
-            assert received
-            whole += received
-            hellos += sum(message[:1] == b"h" for message in unpacker.feed(received))
-    return whole
-
-
-@needs_qemu
-def test_a_board_that_only_sends_is_heard_on_its_port(
-    sent: bytes, folder: Path, artefact: Artefact
-) -> None:
-    with running(folder, "OUTPUT_ONLY=1") as board:
-        reading = read(artefact, board.port)
-    assert reading.matches is True
-    assert f"{FRAMES} frames" in reading.figures[0].conditions
-
-
-def traced(artefact: Artefact, address: str) -> Reading:
-    ((reading,),) = swo.measure([artefact], Request(address=address)).readings
-    return reading
-
-
-def test_a_trace_in_a_file(sent: bytes, artefact: Artefact, tmp_path: Path) -> None:
-    (tmp_path / "trace.bin").write_bytes(packets(sent))
-    reading = traced(artefact, str(tmp_path / "trace.bin"))
-    assert reading.matches is True
-    assert reading.backend == "swo"
-    assert reading.figures[0].name == f"step, median [swo {tmp_path / 'trace.bin'}]"
-
-
-def test_a_trace_with_losses_is_completed_by_the_next_round(
-    sent: bytes, artefact: Artefact, tmp_path: Path
-) -> None:
-    trace = bytearray(packets(sent))
-    for place in (1500, 1700, 2500):
-        del trace[place : place + 3]
-    (tmp_path / "trace.bin").write_bytes(b"\x70garbage" + bytes(trace))
-    assert traced(artefact, str(tmp_path / "trace.bin")).matches is True
-
-
-def test_a_trace_that_ends_too_early(sent: bytes, artefact: Artefact, tmp_path: Path) -> None:
-    path = tmp_path / "trace.bin"
-    path.write_bytes(packets(sent[:700]))
-    with pytest.raises(GateUnavailable, match=rf"Of {FRAMES} frames \d+ arrived"):
-        traced(artefact, str(path))
-    path.write_bytes(b"nothing of ours" * 9)
-    with pytest.raises(GateUnavailable, match=r"Nothing answers|none of them from a bench"):
-        traced(artefact, str(path))
-
-
-def test_a_trace_from_a_server_and_from_a_fifo(
-    sent: bytes, artefact: Artefact, tmp_path: Path
-) -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        thread = threading.Thread(target=_hand_out, args=(server, packets(sent)))
-        thread.start()
-        reading = traced(artefact, f"127.0.0.1:{server.getsockname()[1]}")
-        thread.join()
-    assert reading.matches is True
-    os.mkfifo(tmp_path / "fifo")
-    writer = threading.Thread(target=(tmp_path / "fifo").write_bytes, args=(packets(sent),))
-    writer.start()
-    assert traced(artefact, str(tmp_path / "fifo")).matches is True
-    writer.join()
-
-
-def _hand_out(server: socket.socket, content: bytes) -> None:
-    connection, _ = server.accept()
-    with connection:
-        for start in range(0, len(content), 1000):
-            connection.sendall(content[start : start + 1000])
-
-
-def test_a_trace_of_another_model_or_other_features(
-    sent: bytes, artefact: Artefact, tmp_path: Path
-) -> None:
-    trace = tmp_path / "trace.bin"
-    trace.write_bytes(packets(sent))
-    other = write_model(tmp_path / "other", BODY.replace("0x55", "0x2a"))
-    with pytest.raises(InputError, match="runs another model"):
-        traced(other, str(trace))
-    shifted = artefact.sidecar.contract.model_copy(update={"scale": 0.5})
-    changed = artefact.model_copy(
-        update={"sidecar": artefact.sidecar.model_copy(update={"contract": shifted})}
-    )
-    with pytest.raises(InputError, match="other features than the golden ones"):
-        traced(changed, str(trace))
-
-
-@pytest.mark.parametrize("address", ["/nowhere/trace.bin", "127.0.0.1:1", "127.0.0.1:70000"])
-def test_no_trace(artefact: Artefact, address: str) -> None:
-    with pytest.raises(GateUnavailable) as refusal:
-        traced(artefact, address)
-    assert refusal.value.hint
-
-
-def test_no_address_and_a_folder(artefact: Artefact, tmp_path: Path) -> None:
-    for address in ("", str(tmp_path)):
-        with pytest.raises(InputError):
-            traced(artefact, address)
-
-
-# Other cores, slow.
-
-
-@pytest.mark.slow
-@needs_qemu
-@pytest.mark.parametrize(
-    ("options", "core"),
-    [
-        (("BOARD=mps3-an547",), "cortex-m55"),
-        # An M4 executes the code for M0, which does not look for a DWT.
-        (("CORE_mps2-an386=-mcpu=cortex-m0 -mthumb -mfloat-abi=soft",), "cortex-m4"),
-    ],
-)
-def test_other_boards(
-    artefact: Artefact, tmp_path: Path, options: tuple[str, ...], core: str
-) -> None:
-    place = write_bench(artefact, tmp_path / "bench").folder
-    built(place, *options)
-    with running(place, *options) as board:
-        reading = read(artefact, board.port)
-    assert reading.matches is True
-    assert f"on a simulated {core} " in reading.figures[0].conditions
-    assert "SysTick" in reading.figures[0].tool
-    assert by_name(reading)["stack of a step"].value < 400
-
-
-RISCV_BOARD = """\
-#include "bench.h"
-#define UART ((volatile uint8_t *)0x10000000u) /* a 16550 */
-extern uint32_t board_stack_top[], board_zero_start[], board_zero_end[];
-uint32_t bench_clock_hz(void) { return 10000000u; }
-void bench_putc(uint8_t byte) { while ((UART[5] & 0x20) == 0) { } UART[0] = byte; }
-uint8_t bench_getc(void) { while ((UART[5] & 1) == 0) { } return UART[0]; }
-__attribute__((used, noreturn)) static void start(void)
-{
-    for (volatile uint32_t *word = board_zero_start; word < board_zero_end; ++word) { *word = 0; }
-    bench_main();
-    for (;;) { }
-}
-__attribute__((naked, section(".vectors"), used)) void reset(void)
-{
-    __asm volatile("la sp, board_stack_top\\n\\tj start");
-}
-"""
-RISCV_LAYOUT = """\
-ENTRY(reset)
-SECTIONS
-{
-    . = 0x80000000;
-    .text : { *(.vectors) *(.text .text.* .rodata .rodata.* .srodata .srodata.*) }
-    .data : ALIGN(16) { *(.data .data.* .sdata .sdata.*) }
-    .bss : ALIGN(16) { board_zero_start = .; *(.sbss .sbss.* .bss .bss.* COMMON) }
-    . = ALIGN(16);
-    board_zero_end = .;
-    . += 0x4000;
-    board_stack_top = .;
-    /DISCARD/ : { *(.comment .note.* .eh_frame* .riscv.attributes) }
-}
-"""
-RISCV_TOOLS = ("riscv64-unknown-elf-gcc", "qemu-system-riscv32")
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not all(map(shutil.which, RISCV_TOOLS)), reason="no tools for RISC-V")
-def test_a_risc_v_board(folder: Path, artefact: Artefact, tmp_path: Path) -> None:
-    """mcycle, a stack of its own and interrupts on RV32; under -icount a cycle is a ns."""
-    (tmp_path / "board.c").write_text(RISCV_BOARD)
-    (tmp_path / "board.ld").write_text(RISCV_LAYOUT)
-    flags = ["--specs=picolibc.specs", "-march=rv32imac", "-mabi=ilp32", "-mcmodel=medany", "-O2"]
-    flags += [
-        "-mno-relax",
-        "-DBENCH_SIMULATED",
-        "-I.",
-        "-Imodel",
-        "-nostartfiles",
-        "-Wl,--no-warn-rwx-segments",
-    ]
-    flags += ["-T", str(tmp_path / "board.ld")]
-    files = ["bench.c", "bench_core.c", "model/model.c", str(tmp_path / "board.c")]
-    target = ["-o", str(tmp_path / "bench.elf")]
-    compiled([RISCV_TOOLS[0], *flags, *files, *target], folder)
-    command = [RISCV_TOOLS[1], "-M", "virt", "-bios", "none", "-display", "none", "-monitor"]
-    command += ["none", "-cpu", "rv32,f=false,d=false", "-serial", "pty"]
-    command += ["-icount", "shift=0,align=off,sleep=off", "-kernel"]
-    with started([*command, str(tmp_path / "bench.elf")]) as board:
-        reading = read(artefact, board.port)
-    assert reading.matches is True
-    assert reading.figures[0].tool == "bench firmware, mcycle"
-    assert "simulated rv32imac" in reading.figures[0].conditions
-    assert 0 <= by_name(reading)["stack of a step"].value < 200
