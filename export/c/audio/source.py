@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from export.c.audio.tables import Stage, analysis, order, stages, synthesis, turns, twiddles
 from export.c.call import Table
@@ -12,7 +14,9 @@ from export.c.naming import Port
 from export.c.printing import real, table_text
 from runtime.contract import StftContract
 
+_Values = npt.NDArray[Any]
 _LIMITS = {"int8": (-128, 127), "int16": (-32768, 32767)}
+_WORD = 8
 _EXACT_BITS = 12  # of the high part of an exponent
 
 
@@ -36,10 +40,11 @@ class AudioPath:
 
     @property
     def state_bytes(self) -> int:
-        """Of the struct, without the model's own."""
+        """Of the struct, without the model's own; like that one it is aligned to a word."""
         contract = self.contract
         floats = contract.fft_size + contract.synthesis_length + 2 * (self.points + 1) + 1
-        return 4 * floats + self.features.tensor.nbytes + self.mask.tensor.nbytes
+        used = 4 * floats + self.features.tensor.nbytes + self.mask.tensor.nbytes
+        return -(-used // _WORD) * _WORD
 
     @property
     def constant_bytes(self) -> int:
@@ -185,7 +190,7 @@ void {name}_audio_process({name}_audio_t *a, const float in[{macro}_HOP], float 
 }}
 """
 
-    def _tables(self) -> list[tuple[str, np.ndarray]]:
+    def _tables(self) -> list[tuple[str, _Values]]:
         return [
             ("analysis", analysis(self.contract)),
             ("synthesis", synthesis(self.contract)),
@@ -271,5 +276,5 @@ def _exponent(value: float) -> str:
     return "{" + ", ".join(real(part) for part in (value, high, value - high)) + "}"
 
 
-def _table(values: np.ndarray) -> Table:
+def _table(values: _Values) -> Table:
     return Table("uint16_t" if values.dtype == np.uint16 else "float", values)

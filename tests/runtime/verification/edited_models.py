@@ -72,7 +72,7 @@ def onnx(folder: Path, edit: Callable[[Any], None]) -> Artefact:
 
 def generated(origin: Artefact, edit: Callable[[str], str] = lambda text: text) -> Artefact:
     """The C of a TFLite artefact, in a folder beside it, after ``edit`` changed its text."""
-    content = rewritten(origin.path.read_bytes(), _with_states)
+    content = rewritten(origin.path.read_bytes(), with_states)
     files = generate(content, C_MODEL.removesuffix(".c")).files
     target = origin.sidecar.target.replace("tflite", "c")
     folder = origin.path.parent / f"tiny-{target}"
@@ -88,7 +88,7 @@ def generated(origin: Artefact, edit: Callable[[str], str] = lambda text: text) 
     return sealed(path, sidecar)
 
 
-def _with_states(model: Any) -> None:
+def with_states(model: Any) -> None:
     """What sordino's files say of their states, and the tiny ones do not."""
     buffer, entry = schema.BufferT(), schema.MetadataT()
     states = json.dumps({"states": {"memory_in": "memory_out"}})
