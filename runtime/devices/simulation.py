@@ -14,6 +14,10 @@ from pydantic import BaseModel, ConfigDict
 from runtime.figures import Figure, Provenance
 from targets.errors import InputError
 
+SECTIONS = (
+    "linked firmware without the bench: code is .text and libraries, constants .rodata, "
+    "initialised data .data, zeroed data .bss, states and arena"
+)
 C_TYPES = {"int8": "int8_t", "int16": "int16_t", "float32": "float"}
 
 
@@ -172,39 +176,32 @@ class SimulationReport(_Record):
         if macs:
             per_mac = step.median / macs
             figures.append(self._figure("instructions per MAC", per_mac, "", over))
-        deepest = f"deepest {over}, without interrupts"
-        figures.append(self._figure("stack of a step", self.stack, "bytes", deepest))
+        figures.append(self._figure("stack of a step", self.stack, "bytes", over))
         return (*figures, *self._size_figures())
 
     def audio_figures(self) -> tuple[Figure, ...]:
         """The figures of a report whose step was a whole hop of audio."""
         over = f"over {self.frames} hops, {self.runs} runs, {self.conditions}"
         step, sizes = self.step, self.sizes
-        what = "network and audio path; linked firmware without the bench"
-        alone = f"{what}, {self.conditions}"
-        deepest = f"deepest {over}, without interrupts"
         return (
             self._figure("hop of audio, median", step.median, "instructions", over, step),
             self._figure("hop of audio, maximum", step.maximum, "instructions", over),
-            self._figure("stack of a hop of audio", self.stack, "bytes", deepest),
-            self._figure("flash with audio", sizes.flash, "bytes", alone, tool=self.compiler),
-            self._figure(
-                "RAM with audio, without stack", sizes.ram, "bytes", alone, tool=self.compiler
-            ),
+            self._figure("stack of a hop of audio", self.stack, "bytes", over),
+            self._size("flash with audio", sizes.flash),
+            self._size("RAM with audio, without stack", sizes.ram),
         )
 
     def _size_figures(self) -> Iterator[Figure]:
         sizes = self.sizes
-        for name, value, what in (
-            ("flash", sizes.flash, "code, constants and initialised data"),
-            ("RAM without stack", sizes.ram, "initialised and zeroed data"),
-            ("code", sizes.text + sizes.library_code, ".text, libraries included"),
-            ("constants", sizes.rodata, ".rodata"),
-            ("initialised data", sizes.data, ".data"),
-            ("zeroed data", sizes.ram - sizes.data, ".bss, states and arena included"),
-        ):
-            alone = f"{what}; linked firmware without the bench, {self.conditions}"
-            yield self._figure(name, value, "bytes", alone, tool=self.compiler)
+        yield self._size("flash", sizes.flash)
+        yield self._size("RAM without stack", sizes.ram)
+        yield self._size("code", sizes.text + sizes.library_code)
+        yield self._size("constants", sizes.rodata)
+        yield self._size("initialised data", sizes.data)
+        yield self._size("zeroed data", sizes.ram - sizes.data)
+
+    def _size(self, name: str, value: int) -> Figure:
+        return self._figure(name, value, "bytes", SECTIONS, tool=self.compiler)
 
     def _figure(
         self,

@@ -129,7 +129,7 @@ def test_a_c_artefact_is_compared_with_itself_on_this_machine(
     figures = {figure.name: figure for figure in report.figures()}
     assert figures["step, median [cortex-m4]"].value == report.step.median
     assert all(figure.provenance is Provenance.SIMULATED for figure in figures.values())
-    assert all("-O3" in figure.conditions for figure in figures.values())
+    assert all("-O3" in figure.conditions + figure.tool for figure in figures.values())
 
 
 def test_only_c_runs_on_a_bare_core(artefact: Artefact) -> None:
