@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from targets.verdict import FitReport
 
 PLACES = (
-    "host, simulator[:CORE], vela[:NPU], adb[:SERIAL], ssh:USER@HOST[:PORT], serial:PORT[@BAUD]"
+    "host, simulator[:CORE], vela[:NPU], adb[:SERIAL], ssh:USER@HOST[:PORT], "
+    "serial:PORT[@BAUD], swo:TRACE"
 )
 
 
