@@ -107,13 +107,22 @@ class Comparison(_Record):
             others = f" and {len(more)} more" if more else ""
             raise GateFailed(
                 f"{first.artefact}: {first.metric}: {_told(first)}{others}.",
-                hint="Where this is meant, make a new base; else the table says what got worse.",
+                hint=self._hint(first),
             )
         if not self.judged:
             raise GateUnavailable(
                 "No figure of the two profiles could be compared.",
                 hint="Make the base with the same models and places, on the same machine.",
             )
+
+    def _hint(self, line: Line) -> str:
+        same = any(
+            each.same and (each.artefact, each.format) == (line.artefact, line.format)
+            for each in self.files
+        )
+        if same and line.verdict == "regression" and line.provenance in MEASURED:
+            return "The file is the same: the machine was busier, or its tools changed."
+        return "Where this is meant, make a new base; else the table says what got worse."
 
 
 def _told(line: Line) -> str:

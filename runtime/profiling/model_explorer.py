@@ -50,7 +50,8 @@ def write_node_data(report: ProfileReport, folder: Path) -> tuple[Path, ...]:
         for part in subject.readings:
             for metric, data in node_data(part):
                 stem = Path(subject.artefact).stem
-                name = _file_name(f"{stem} {subject.format}", metric)
+                told = stem if subject.format in stem else f"{stem} {subject.format}"
+                name = _file_name(told, metric)
                 while name in written and written[name] != data:
                     name = f"{name.removesuffix('.json')}-again.json"
                 written[name] = data

@@ -164,6 +164,15 @@ def test_a_slower_host_fails_beyond_a_tenth() -> None:
         assert ("medians" in found.reason) == (verdict == "noise")
 
 
+def test_a_slower_run_of_the_same_file_is_put_down_to_the_machine() -> None:
+    base = report(subject("a", host_reading(40.0, None)))
+    for known, hint in (({}, "busier"), ({"sha256": "cd" * 32}, "new base")):
+        slower = report(subject("a", host_reading(80.0, None), **known))
+        with pytest.raises(GateFailed) as caught:
+            compare(base, slower, DEFAULT).raise_verdict()
+        assert hint in caught.value.hint
+
+
 def test_noise_is_no_excuse_for_what_is_counted() -> None:
     base = figure("x", 10.0, "instructions", Provenance.SIMULATED, spread=(1.0, 99.0))
     worse = base.model_copy(update={"value": 11.0})

@@ -63,10 +63,10 @@ def read(path: Path) -> GraphNodeData:
 def test_every_file_has_the_documented_structure(tmp_path: Path) -> None:
     paths = write_node_data(report(), tmp_path / "nodes")
     assert sorted(path.name for path in paths) == [
-        "student-c-int8-c-int8-MACs.json",
-        "student-c-int8-c-int8-bytes.json",
-        "student-c-int8-c-int8-instructions-cortex-m4.json",
-        "student-c-int8-c-int8-share-of-instructions-cortex-m4.json",
+        "student-c-int8-MACs.json",
+        "student-c-int8-bytes.json",
+        "student-c-int8-instructions-cortex-m4.json",
+        "student-c-int8-share-of-instructions-cortex-m4.json",
     ]
     for path in paths:
         data = read(path)
