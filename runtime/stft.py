@@ -111,12 +111,21 @@ class StreamingSynthesiser:
         waves = np.fft.irfft(spectra, contract.fft_size)
         kept = waves[:, contract.window_length - contract.synthesis_length : contract.window_length]
         parts = (kept * self._window).reshape(count, contract.overlap, contract.hop)
+        if count == 1:
+            return self._one(parts[0])
         sums = np.zeros((count + contract.overlap - 1, contract.hop), dtype=np.float32)
         sums[: contract.overlap - 1] = self._begun
         for part in reversed(range(contract.overlap)):  # oldest frame first, as hop by hop
             sums[part : part + count] += parts[:, part]
         self._begun = sums[count:]
         return sums[:count].reshape(-1)
+
+    def _one(self, parts: FloatArray) -> FloatArray:
+        """The same sums for a single frame ``[overlap, hop]``, in place."""
+        parts[:-1] += self._begun
+        self._begun = parts[1:]
+        finished: FloatArray = parts[0]
+        return finished
 
 
 def features(contract: StftContract, spectra: ComplexArray) -> FloatArray:

@@ -3,9 +3,9 @@
     python -m tests.benchmarks.streaming ARTEFACT… [--rounds 40]
 
 Run from the project's root on a quiet machine. All artefacts take turns, 25 hops each; every part
-is timed by itself, in the order in which a hop needs it. Prints Markdown, medians in µs: "streaming"
-is the whole hop less the network. Of a C artefact with an audio path a second row is the whole hop
-in C and its network alone, both with the clock in C.
+is timed by itself, in the order in which a hop needs it. Prints Markdown, medians in µs; what is
+called streaming is the whole hop less the network. Of a C artefact with an audio path a second row
+is the whole hop in C and its network alone, both with the clock in C.
 """
 
 from __future__ import annotations
