@@ -309,7 +309,8 @@ def _overlap(base: Figure, new: Figure) -> str:
 def _idle(policy: Policy, pairs: list[_Pair]) -> Iterator[Line]:
     """Rules for a figure named in full that neither report has."""
     for rule in policy.rules:
-        if rule.names_one and not any(
+        demanded = rule.names_one and rule.missing != "ignore"
+        if demanded and not any(
             rule.covers(pair.artefact, pair.format, pair.known) for pair in pairs
         ):
             yield Line(
