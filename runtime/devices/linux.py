@@ -6,24 +6,15 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from runtime.artefact import Artefact, source_files
+from runtime.artefact import Artefact
 from runtime.devices.children import ToolMissing
-from runtime.devices.golden import golden_vectors
-from runtime.devices.linux_compiler import Build, install
 from runtime.devices.linux_device import read_device
-from runtime.devices.linux_figures import EMULATED, Bench, c_figures, litert_figures, operator_row
+from runtime.devices.linux_figures import EMULATED, Bench, litert_figures
 from runtime.devices.linux_litert import find_benchmark, run_benchmark
-from runtime.devices.linux_runner import PROGRAM, SOURCE, RunnerResults, furnish, run
+from runtime.devices.linux_native import NativeTask
 from runtime.devices.remote import Shell, working_folder
-from runtime.devices.simulation import GoldenVectors, compare
 from runtime.profiling.backends import Findings, Request
-from runtime.profiling.operators import c_rows
-from runtime.profiling.records import OperatorRow, Reading
-
-OPERATOR_SECONDS = 2.0
-FLOAT_TOLERANCE = 1e-4  # of a mask in float32; a device may round the last bits otherwise
+from runtime.profiling.records import Reading
 
 
 def measure_on(
@@ -55,7 +46,7 @@ def _reading(
 ) -> Reading:
     match artefact.path.suffix.lower():
         case ".c":
-            return _native(bench, shell, remote, artefact, request, folder)
+            return NativeTask(bench, shell, remote, folder, artefact, request).reading()
         case ".tflite":
             return _litert(bench, shell, remote, artefact, request)
     return bench.nothing("no program there runs this format: export c-int8 or tflite-int8")
@@ -73,63 +64,3 @@ def _litert(
     timings = run_benchmark(shell, remote, tool, artefact.path, request.seconds)
     figures, missing_figures = litert_figures(bench, artefact, tool, timings)
     return bench.reading(figures=figures, unavailable=missing_figures)
-
-
-def _native(
-    bench: Bench, shell: Shell, remote: str, artefact: Artefact, request: Request, folder: Path
-) -> Reading:
-    sources = source_files(artefact)
-    vectors = golden_vectors(artefact, request.frames)
-    name = furnish(folder, sources, vectors)
-    shell.push(folder / "features.bin", f"{remote}/features.bin")
-
-    def timed(build: Build, seconds: float, operators: int = 0) -> tuple[RunnerResults, str]:
-        compiler = install(build, bench.device.machine, shell, remote)
-        cpu, program = bench.core.number, build.program
-        found = run(
-            *(shell, remote, folder, vectors),
-            program=program,
-            cpu=cpu,
-            seconds=seconds,
-            operators=operators,
-        )
-        return found, compiler
-
-    bodies = (f"{name}.c", SOURCE)
-    results, compiler = timed(Build(folder, PROGRAM, bodies), request.seconds)
-    rows: tuple[OperatorRow, ...] = ()
-    known = c_rows(sources[artefact.path.name])
-    if known and not (results.emulated or bench.device.emulated):
-        hooks = max(row.step for row in known) + 1
-        definitions = (f"{name.upper()}_PROFILE", f"BENCH_OPERATORS={hooks}")
-        build = Build(folder, f"{PROGRAM}_operators", bodies, definitions)
-        profiled, _ = timed(build, min(request.seconds, OPERATOR_SECONDS), hooks)
-        rows = tuple(operator_row(bench, row, profiled) for row in known)
-    matches, difference = agreement(vectors, results)
-    figures, missing = c_figures(bench, artefact, results, compiler)
-    return bench.reading(
-        figures=figures,
-        operators=rows,
-        unavailable=missing,
-        matches=matches,
-        difference=difference,
-    )
-
-
-def agreement(vectors: GoldenVectors, results: RunnerResults) -> tuple[bool, str]:
-    """Whether every frame gave the golden mask, and the first that did not.
-
-    Integers to the bit, float32 within FLOAT_TOLERANCE.
-    """
-    difference = compare(vectors, results.masks)
-    if difference is None:
-        return True, ""
-    told = (
-        f"frame {difference.frame}, value {difference.value}: {difference.actual:g}, expected "
-        f"{difference.expected:g}; {difference.differing} values differ, by "
-        f"{difference.largest:g} at most"
-    )
-    near = vectors.masks.dtype == np.float32 and np.allclose(
-        results.masks, vectors.masks, rtol=0.0, atol=FLOAT_TOLERANCE
-    )
-    return near, told

@@ -16,7 +16,7 @@ from runtime.profiling.records import OperatorRow, Reading, Unavailable
 
 STEADY = 0.02  # frequencies that differ by less are one
 EMULATED = "the processor is emulated: what that takes says nothing of a device"
-TIMES = ("step, median", "step, p95", "step, p99", "step of hop", "peak memory")
+RANKS = {"median": 50.0, "p95": 95.0, "p99": 99.0}
 
 Figures = tuple[tuple[Figure, ...], tuple[Unavailable, ...]]
 
@@ -83,43 +83,61 @@ class Bench:
         """The reading of an artefact that was not run."""
         return self.reading(unavailable=(self.unavailable("step", reason),))
 
-    def share(
-        self, artefact: Artefact, step: float, which: str, tool: str, conditions: str
-    ) -> Figure:
+    def share(self, artefact: Artefact, step: float, tool: str, conditions: str) -> Figure:
         """How much of a hop a step of ``step`` µs takes."""
         contract = artefact.sidecar.contract
         hop = 1e6 * contract.hop / contract.sample_rate
-        told = f"{which} of a step in a hop of {hop / 1e3:g} ms; {conditions}"
+        told = f"a hop is {hop / 1e3:g} ms, {conditions}"
         return self.figure("step of hop", 100.0 * step / hop, "%", tool, told)
 
 
-def c_figures(bench: Bench, artefact: Artefact, results: RunnerResults, compiler: str) -> Figures:
+def step_figures(
+    bench: Bench, artefact: Artefact, results: RunnerResults, compiler: str
+) -> Figures:
     """Percentiles of a step, its share of a hop, and peak memory, of generated C.
 
     Of an emulated processor none of them: it is the emulator that they would tell of.
     """
-    if results.emulated or bench.device.emulated or results.steps is None:
-        return (), tuple(bench.unavailable(name, EMULATED) for name in TIMES)
-    conditions = (
-        f"{core_in_words(bench.core, results)}; {results.timed:,} steps on one thread after "
-        f"{results.warm_up:,}, two readings of the clock included ({results.clock} ns)"
-    )
+    figures, missing = _percentiles(bench, "step", results, compiler)
+    if missing:
+        more = (bench.unavailable(name, EMULATED) for name in ("step of hop", "peak memory"))
+        return (), (*missing, *more)
+    p99 = figures[-1]
+    told = f"p99 of a step; {_conditions(bench, 'steps', results)}"
+    figures = (*figures, bench.share(artefact, p99.value, p99.tool, told))
+    if not results.memory:
+        return figures, (bench.unavailable("peak memory", "the kernel shows no VmHWM"),)
+    whole = "the whole process with libraries, after the golden frames"
+    memory = bench.figure("peak memory", results.memory, "bytes", p99.tool, whole)
+    return (*figures, memory), ()
+
+
+def audio_figures(bench: Bench, results: RunnerResults, compiler: str) -> Figures:
+    """Percentiles of a whole hop of sound: window, FFT, features, step, mask, inverse FFT."""
+    return _percentiles(bench, "hop of audio", results, compiler)
+
+
+def _percentiles(bench: Bench, what: str, results: RunnerResults, compiler: str) -> Figures:
+    steps = results.steps
+    if results.emulated or bench.device.emulated or steps is None:
+        return (), tuple(bench.unavailable(f"{what}, {name}", EMULATED) for name in RANKS)
+    conditions = _conditions(bench, "steps" if what == "step" else "hops", results)
     tool = f"generated C, {compiler}"
     span = results.minimum / 1e3, results.maximum / 1e3
-    median, p95, p99 = (
-        min(results.steps.percentile(percent) / 1e3, span[1]) for percent in (50, 95, 99)
+    values = {name: min(steps.percentile(rank) / 1e3, span[1]) for name, rank in RANKS.items()}
+    return tuple(
+        bench.figure(
+            f"{what}, {name}", value, "µs", tool, conditions, span if name == "median" else None
+        )
+        for name, value in values.items()
+    ), ()
+
+
+def _conditions(bench: Bench, unit: str, results: RunnerResults) -> str:
+    return (
+        f"{core_in_words(bench.core, results)}; {results.timed:,} {unit} on one thread after "
+        f"{results.warm_up:,}, two readings of the clock included ({results.clock} ns)"
     )
-    figures = [
-        bench.figure("step, median", median, "µs", tool, conditions, span),
-        bench.figure("step, p95", p95, "µs", tool, conditions),
-        bench.figure("step, p99", p99, "µs", tool, conditions),
-        bench.share(artefact, p99, "p99", tool, conditions),
-    ]
-    if not results.memory:
-        return tuple(figures), (bench.unavailable("peak memory", "the kernel shows no VmHWM"),)
-    whole = "the whole process with libraries, after the golden frames"
-    figures.append(bench.figure("peak memory", results.memory, "bytes", tool, whole))
-    return tuple(figures), ()
 
 
 def operator_row(bench: Bench, row: OperatorRow, results: RunnerResults) -> OperatorRow:
@@ -155,7 +173,7 @@ def litert_figures(
         else:
             figures.append(bench.figure(label, value, "µs", name, conditions))
     high, which = (timings.mean, "mean") if timings.p95 is None else (timings.p95, "p95")
-    figures.append(bench.share(artefact, high, which, name, conditions))
+    figures.append(bench.share(artefact, high, name, f"{which} of a step; {conditions}"))
     if timings.load is not None:
         figures.append(bench.figure("load", timings.load, "µs", name, conditions))
     if timings.memory is None:

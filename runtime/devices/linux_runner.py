@@ -83,28 +83,33 @@ class RunnerResults:
     operators: npt.NDArray[np.uint32]
 
 
-def furnish(folder: Path, sources: Mapping[str, bytes], vectors: GoldenVectors) -> str:
-    """Lay out sources, runner and golden features in ``folder``; returns the model's name.
+def furnish(
+    folder: Path, sources: Mapping[str, bytes], vectors: GoldenVectors, prefix: str
+) -> None:
+    """Lay out sources, runner and golden input in ``folder``.
 
-    Raises InputError for other sources than those of one model.
+    ``prefix`` is that of the functions to be called: NAME for steps of the network, NAME_audio for
+    hops of sound. Raises InputError for other sources than those of one model.
     """
-    name = model_name(sources)
+    model_name(sources)
     for source, content in sources.items():
         (folder / source).write_bytes(content)
     runner = resources.files("runtime.devices").joinpath("runner", SOURCE)
     (folder / SOURCE).write_bytes(runner.read_bytes())
     features, masks = vectors.features, vectors.masks
-    (folder / "bench_model.h").write_text(
-        f'#include "{name}.h"\n'
-        f"#define MODEL(member) {name}_##member\n"
-        f"typedef {C_TYPES[features.dtype.name]} model_feature;\n"
-        f"typedef {C_TYPES[masks.dtype.name]} model_mask;\n"
-        f"#define MODEL_FEATURES {features.shape[1]}\n"
-        f"#define MODEL_MASKS {masks.shape[1]}\n"
-    )
+    audio = prefix.endswith("_audio")
+    lines = [
+        f'#include "{prefix}.h"',
+        f"#define MODEL(member) {prefix}_##member",
+        f"typedef {C_TYPES[features.dtype.name]} model_feature;",
+        f"typedef {C_TYPES[masks.dtype.name]} model_mask;",
+        f"#define FRAME_FEATURES {features.shape[1]}",
+        f"#define FRAME_MASKS {masks.shape[1]}",
+        *([f"#define {prefix}_step {prefix}_process"] if audio else []),
+    ]
+    (folder / "bench_model.h").write_text("\n".join(lines) + "\n")
     little = features.astype(features.dtype.newbyteorder("<"))
     (folder / "features.bin").write_bytes(little.tobytes())
-    return name
 
 
 def run(

@@ -1,4 +1,5 @@
-/* Runs a generated model over the frames of features.bin and writes to results.bin what it did.
+/* Runs a generated model, or its audio path, over the frames of features.bin and writes to
+ * results.bin what it did.
  *
  *     linux_bench CPU MILLISECONDS
  *
@@ -19,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "bench_model.h" /* written for each model: MODEL(name), model_feature, MODEL_FEATURES, … */
+#include "bench_model.h" /* written for each model: MODEL(name), model_feature, FRAME_FEATURES, … */
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "values travel in little-endian order"
@@ -56,7 +57,7 @@ typedef struct {
 } results_header;
 
 static MODEL(t) instance;
-static model_mask mask[MODEL_MASKS];
+static model_mask mask[FRAME_MASKS];
 
 static int64_t nanoseconds(void)
 {
@@ -218,7 +219,7 @@ static int64_t clock_cost(void)
  * is that of the model. */
 static int64_t run_golden(FILE *source, FILE *results)
 {
-    static model_feature frame[MODEL_FEATURES];
+    static model_feature frame[FRAME_FEATURES];
     int64_t frames = 0;
     MODEL(init)(&instance);
     while (fread(frame, sizeof frame, 1, source) == 1) {
@@ -231,7 +232,7 @@ static int64_t run_golden(FILE *source, FILE *results)
 
 static model_feature *load_features(FILE *source, int64_t frames)
 {
-    const size_t size = sizeof(model_feature) * MODEL_FEATURES;
+    const size_t size = sizeof(model_feature) * FRAME_FEATURES;
     model_feature *features = malloc((size_t)frames * size);
     if (features == NULL) {
         stop(STATUS_MEMORY, "malloc");
@@ -248,7 +249,7 @@ static int64_t warm_up(const model_feature *features, int64_t frames, int64_t un
 {
     int64_t steps = 0;
     while (nanoseconds() < until || steps < frames) {
-        MODEL(step)(&instance, features + steps % frames * MODEL_FEATURES, mask);
+        MODEL(step)(&instance, features + steps % frames * FRAME_FEATURES, mask);
         ++steps;
     }
     return steps;
@@ -268,7 +269,7 @@ static void time_steps(const model_feature *features, int64_t duration, results_
     int64_t now = 0, look = 0;
     header->minimum = INT64_MAX;
     while (now < until) {
-        const model_feature *frame = features + header->timed % header->frames * MODEL_FEATURES;
+        const model_feature *frame = features + header->timed % header->frames * FRAME_FEATURES;
         const int64_t before = nanoseconds();
         MODEL(step)(&instance, frame, mask);
         now = nanoseconds();

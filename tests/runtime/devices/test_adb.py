@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from runtime.artefact import Artefact
+from runtime.contract import StftContract
 from runtime.devices import adb
 from runtime.devices.children import ToolMissing
 from runtime.devices.remote import ConnectionLost
@@ -16,6 +17,7 @@ from targets.errors import GateFailed, GateUnavailable, InputError
 from tests.runtime import tiny_models
 from tests.runtime.devices import fake_adb
 from tests.runtime.devices.local_shell import write_program
+from tests.runtime.test_native_audio import c_of, listening
 from tests.runtime.tiny_c import write_c_artefact
 
 QUICK = Request(seconds=0.05, frames=8)
@@ -51,8 +53,21 @@ def test_an_aarch64_program_gives_the_golden_masks_and_no_times_of_an_emulator(
     assert reading.operators == ()
     names = {missing.name for missing in reading.unavailable}
     assert {"step, median [adb SN1]", "step, p99 [adb SN1]"} <= names
-    assert all("emulated" in missing.reason for missing in reading.unavailable)
+    times = [missing for missing in reading.unavailable if "audio" not in missing.name]
+    assert all("emulated" in missing.reason for missing in times)
     assert not list((phone / "root").iterdir())
+
+
+@needs_tools
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["tflite-int8", "tflite-fp32"])
+def test_network_and_audio_on_aarch64_are_those_of_this_machine(
+    phone: Path, tmp_path: Path, target: tiny_models.Format
+) -> None:
+    generated = c_of(listening(tmp_path, target, StftContract()))
+    ((reading,),) = adb.measure([generated], QUICK).readings
+    assert reading.matches
+    assert "hop of audio, median [adb SN1]" in {part.name for part in reading.unavailable}
 
 
 @needs_tools

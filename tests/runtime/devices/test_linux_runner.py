@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.devices.linux import agreement
 from runtime.devices.linux_compiler import Build
+from runtime.devices.linux_native import agreement
 from runtime.devices.linux_runner import (
     HEADER,
     MARK,
@@ -43,9 +43,9 @@ def bench(
     operators: int = 0,
 ) -> RunnerResults:
     """Compile and run what a device would be given."""
-    name = furnish(folder, sources, vectors)
-    definitions = (f"{name.upper()}_PROFILE", f"BENCH_OPERATORS={operators}") if operators else ()
-    build = Build(folder, PROGRAM, (f"{name}.c", SOURCE), definitions)
+    furnish(folder, sources, vectors, "model")
+    definitions = ("MODEL_PROFILE", f"BENCH_OPERATORS={operators}") if operators else ()
+    build = Build(folder, PROGRAM, ("model.c", SOURCE), definitions)
     shell = LocalShell(folder)
     compiled = shell.run(" ".join(["gcc", "-Wall", "-Wextra", "-Werror", *build.arguments()]))
     assert compiled.status == 0, compiled.errors
@@ -177,7 +177,7 @@ def test_results_of_an_earlier_run_are_not_taken_for_new_ones(tmp_path: Path) ->
 def test_what_is_no_generated_model_is_refused(tmp_path: Path) -> None:
     for sources in ({}, {"model.c": b""}, {"../model.c": b"", "model.h": b""}, {"model.h": b""}):
         with pytest.raises(InputError):
-            furnish(tmp_path, sources, handmade.vectors())
+            furnish(tmp_path, sources, handmade.vectors(), "model")
 
 
 def written(masks: np.ndarray[tuple[int, ...], np.dtype[np.generic]], timings: bytes) -> bytes:
