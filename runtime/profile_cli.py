@@ -14,10 +14,8 @@ import click
 from targets.errors import GateFailed, GateUnavailable, InputError
 
 if TYPE_CHECKING:
-    from runtime.artefact import Artefact
     from runtime.profiling.compare import Comparison
     from runtime.profiling.records import ProfileReport
-    from targets.schema import Target
     from targets.verdict import FitReport
 
 PLACES = (
@@ -159,6 +157,11 @@ def profile(
             announce=announce,
         )
     report = profiled.report
+    comparison = comparing(report) if comparing else None
+    # What was measured is safe, and shown, before anything is made of it.
+    if output:
+        _write(report, output)
+    _show(report, comparison, operators, as_json)
     if plot:
         from runtime.profiling.roofline import plot_roofline
 
@@ -167,17 +170,19 @@ def profile(
         from runtime.profiling.model_explorer import write_node_data
 
         write_node_data(report, nodes)
-    if output:
-        from runtime.artefact import write_atomically
-
-        write_atomically(output, report.model_dump_json(indent=2, by_alias=True).encode() + b"\n")
     if calibrate and request.target:
-        _calibrate(calibrate, loaded, report, request.target)
-    comparison = comparing(report) if comparing else None
-    _show(report, comparison, operators, as_json)
+        from runtime.devices.calibration import calibrated, write_profile
+
+        write_profile(calibrated(request.target, loaded, report), calibrate)
     _judge(report, comparison)
     if profiled.failures:
         raise profiled.failures[0]
+
+
+def _write(report: ProfileReport, path: Path) -> None:
+    from runtime.artefact import write_atomically
+
+    write_atomically(path, report.model_dump_json(indent=2, by_alias=True).encode() + b"\n")
 
 
 def _comparison(base: Path, policy: Path | None) -> Callable[[ProfileReport], Comparison]:
@@ -214,21 +219,13 @@ def _command(artefacts: tuple[str, ...], options: Sequence[tuple[str, object]]) 
     return shlex.join(words)
 
 
-def _calibrate(
-    path: Path, artefacts: Sequence[Artefact], report: ProfileReport, target: Target
-) -> None:
-    from runtime.devices.calibration import calibrated, write_profile
-
-    write_profile(calibrated(target, artefacts, report), path)
-
-
 def _show(
     report: ProfileReport, comparison: Comparison | None, operators: bool, as_json: bool
 ) -> None:
     if as_json:
         record = report.model_dump(mode="json", by_alias=True)
         if comparison:
-            record["comparison"] = comparison.model_dump(mode="json")
+            record["comparison"] = comparison.model_dump(mode="json", by_alias=True)
         click.echo(json.dumps(record, indent=2))
         return
     from rich.console import Console
