@@ -62,7 +62,11 @@ PLACES = (
     show_default=True,
     help="Streaming frames compared with golden vectors where a core or device runs the model.",
 )
-@click.option("--cpu", type=click.IntRange(min=0), help="The CPU to pin to.  [default: the last]")
+@click.option(
+    "--cpu",
+    type=click.IntRange(min=0),
+    help="The CPU to pin to.  [default: the last here, the fastest of a device]",
+)
 @click.option("--operators", is_flag=True, help="Show every operator: shape, MACs, bytes, cost.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Write a roofline plot (.png, .svg).")
 @click.option(
