@@ -1,11 +1,13 @@
-"""Preset × target: what a step asks for, what that is known from, and whether it fits.
+"""Network × target: what a step asks for, what that is known from, and whether it fits.
 
-    python -m tests.benchmarks.target_table [--presets tiny small teacher] [--targets cortex-m4 …]
-        [--artefacts runs/small/artefacts/student-c-int8 …] [--frames 100] [--json FILE]
+    python -m tests.benchmarks.target_table [--networks tiny@phone small@hearing-aid …]
+        [--targets cortex-m4 …] [--artefacts runs/small/artefacts/student-c-int8 …]
+        [--frames 100] [--json FILE]
 
-Run from the project's root. Every preset is built as int8 C without being trained, which changes
-no count by much; ``--artefacts`` adds C artefacts that were. Each is simulated once on every core
-that a target has. Prints Markdown; a letter behind each figure is its class.
+Run from the project's root; some minutes. A network is PRESET@CONTRACT, built as int8 C without
+being trained, which changes no count by much; ``--artefacts`` adds C artefacts that were. Each is
+simulated once on every core that a target has. Prints Markdown, a letter behind each figure for its
+class: verdicts and times by target, reasons, then sizes and counts by core.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from distill.unet import PRESETS, preset
+from distill.unet import preset
 from runtime.artefact import Artefact, load_artefact
+from runtime.devices.cores import CORES
 from runtime.devices.simulator import core_of, measure
 from runtime.figures import Figure
 from runtime.profiling.backends import Request
@@ -26,6 +29,7 @@ from runtime.profiling.exact import exact_figures
 from runtime.profiling.modelled import modelled
 from runtime.profiling.needs_of import judge
 from runtime.profiling.records import Reading
+from runtime.stft import resolve_contract
 from targets.catalog import list_targets, load_target
 from targets.schema import Target
 from targets.verdict import FitLine, FitReport
@@ -38,10 +42,20 @@ LETTERS = {
     "measured-device": "D",
     "measured-host": "H",
 }
-COLUMNS = (
-    *("target", "core", "network", "flash", "RAM", "stack", "instructions", "hop of audio"),
-    *("µs", "verdict", "because"),
+NETWORKS = (
+    *("tiny@hearing-aid", "tiny@mcu", "tiny@phone"),
+    *("small@hearing-aid", "small@mcu", "small@phone", "teacher@phone"),
 )
+COLUMNS = (
+    *("network", "core", "instructions", "per MAC", "stack", "flash", "RAM"),
+    *("hop of audio", "its stack", "flash with audio", "RAM with audio"),
+)
+FIGURES = (
+    *("step, maximum", "instructions per MAC", "stack of a step", "flash", "RAM without stack"),
+    *("hop of audio, maximum", "stack of a hop of audio", "flash with audio"),
+    "RAM with audio, without stack",
+)
+MS = 1e3  # of µs
 
 
 @dataclass(frozen=True)
@@ -50,7 +64,6 @@ class Row:
 
     target: Target
     network: str
-    figures: dict[str, Figure]  # without the place in their names
     fit: FitReport
 
     def line(self, budget: str) -> FitLine | None:
@@ -70,27 +83,27 @@ class Notes:
 def main() -> None:
     options = _options()
     targets = [load_target(name) for name in options.targets] if options.targets else _devices()
+    rows: list[Row] = []
+    readings: dict[str, list[Reading]] = {}
     with tempfile.TemporaryDirectory() as folder:
         networks = dict(_networks(options, Path(folder)))
-        rows = [row for name, artefact in networks.items() for row in _rows(name, artefact, targets,
-                options.frames)]  # fmt: skip
+        for name, artefact in networks.items():
+            readings[name] = _simulated(name, artefact, targets, options.frames)
+            rows += (_row(name, artefact, target, readings[name]) for target in targets)
     _print_verdicts(rows, targets, list(networks))
-    _print_figures(rows, targets)
+    _print_cores(readings)
     if options.json:
-        options.json.write_text(json.dumps([_record(row) for row in rows], indent=1))
+        options.json.write_text(json.dumps(_record(rows, readings), indent=1))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--presets", nargs="*", default=["tiny", "small", "teacher"])
+    parser.add_argument("--networks", nargs="*", default=list(NETWORKS))
     parser.add_argument("--artefacts", nargs="*", type=Path, default=[])
     parser.add_argument("--targets", nargs="*")
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    if unknown := set(options.presets) - set(PRESETS):
-        parser.error(f"no preset {', '.join(sorted(unknown))}: {', '.join(PRESETS)}")
-    return options
+    return parser.parse_args()
 
 
 def _devices() -> list[Target]:
@@ -98,121 +111,125 @@ def _devices() -> list[Target]:
 
 
 def _networks(options: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Artefact]]:
-    for name in options.presets:
-        yield name, untrained_artefact(folder / name, preset(name), name=name)
+    for name in options.networks:
+        size, _, wanted = name.partition("@")
+        contract = resolve_contract(wanted or "phone")
+        config = preset(size).model_copy(update={"bins": contract.bins})
+        artefact = untrained_artefact(folder / name, config, contract=contract, name=size)
+        yield f"{size}, {wanted or 'phone'}", artefact
     for path in options.artefacts:
         artefact = load_artefact(path)
         yield f"{artefact.sidecar.network.preset}, trained", artefact
 
 
-def _rows(name: str, artefact: Artefact, targets: Sequence[Target], frames: int) -> Iterator[Row]:
-    cores = {core.name for target in targets if (core := core_of(target.core))}
-    request = Request(address=",".join(sorted(cores)), frames=frames)
-    ((*readings,),) = measure([artefact], request).readings if cores else ((),)
-    wrong = [part for part in readings if not part.matches]
-    if wrong:
-        raise SystemExit(f"{name} on {wrong[0].place}: {wrong[0].difference}")
-    places = {reading.place: reading for reading in readings}
-    for target in targets:
-        core = core_of(target.core)
-        yield _row(name, artefact, target, places.get(core.name) if core else None)
+def _simulated(
+    name: str, artefact: Artefact, targets: Sequence[Target], frames: int
+) -> list[Reading]:
+    """One reading for every core that a target has. Ends when one is not as it has to be."""
+    cores = [
+        name for name in CORES if any(core_of(target.core) is CORES[name] for target in targets)
+    ]
+    if not cores:
+        return []
+    ((*readings,),) = measure([artefact], Request(address=",".join(cores), frames=frames)).readings
+    for reading in readings:
+        if not reading.matches:
+            raise SystemExit(f"{name} on {reading.place}: {reading.difference}")
+    return readings
 
 
-def _row(name: str, artefact: Artefact, target: Target, reading: Reading | None) -> Row:
-    sidecar = artefact.sidecar
-    found = [*exact_figures(sidecar), *(reading.figures if reading else ())]
-    found += modelled(sidecar, found, target).figures
-    return Row(
-        target=target,
-        network=name,
-        figures={figure.name.partition(" [")[0]: figure for figure in found},
-        fit=judge(sidecar, found, target),
-    )
+def _row(name: str, artefact: Artefact, target: Target, readings: Iterable[Reading]) -> Row:
+    sidecar, core = artefact.sidecar, core_of(target.core)
+    found = [reading.figures for reading in readings if core and reading.place == core.name]
+    figures = [*exact_figures(sidecar), *(figure for part in found for figure in part)]
+    figures += modelled(sidecar, figures, target).figures
+    return Row(target, name, judge(sidecar, figures, target))
 
 
 def _print_verdicts(
     rows: Iterable[Row], targets: Iterable[Target], networks: Sequence[str]
 ) -> None:
-    """Target by network, verdicts alone."""
-    verdicts = {(row.target.name, row.network): row.fit.verdict for row in rows}
-    print(f"| target | {' | '.join(networks)} |\n|{' --- |' * (len(networks) + 1)}")
-    for target in targets:
-        cells = [verdicts[target.name, network] for network in networks]
-        print(f"| `{target.name}` | {' | '.join(cells)} |")
-
-
-def _print_figures(rows: Sequence[Row], targets: Sequence[Target]) -> None:
-    """All figures, in the order of the targets, then the reasons."""
+    """A line for each target, a column for each network; then the reasons."""
     notes = Notes()
-    print(f"\n| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}")
+    cells = {(row.target.name, row.network): _cell(row, notes) for row in rows}
+    print(f"| target | core | {' | '.join(networks)} |\n|{' --- |' * (len(networks) + 2)}")
     for target in targets:
-        for row in (row for row in rows if row.target is target):
-            print(f"| {' | '.join(_cells(row, notes))} |")
+        found = [cells[target.name, network] for network in networks]
+        print(f"| `{target.name}` | {target.core or '–'} | {' | '.join(found)} |")
     print()
     for reason, number in notes.numbers.items():
         print(f"{number}. {reason}")
 
 
-def _cells(row: Row, notes: Notes) -> list[str]:
-    return [
-        f"`{row.target.name}`",
-        row.target.core or "–",
-        row.network,
-        _need(row.line("flash")),
-        _need(row.line("RAM")),
-        *(
-            _figure(row.figures.get(name))
-            for name in ("stack of a step", "step, maximum", "hop of audio, maximum")
-        ),
-        _time(row.line("real time")),
-        row.fit.verdict,
-        "; ".join(_reasons(row.fit, notes)) or "–",
-    ]
+def _cell(row: Row, notes: Notes) -> str:
+    """The verdict with the time of a step, by how much a limit is exceeded, or what is missing."""
+    if row.fit.verdict == "fits":
+        return f"**fits**, {_time(row)}"
+    if row.fit.verdict == "does not fit":
+        wrong = [line for line in row.fit.lines if line.verdict == "does not fit"]
+        return f"no: {'; '.join(_excess(line) for line in wrong)}"
+    missing = dict.fromkeys(
+        notes.number(f"{line.budget}: {reason}")
+        for line in row.fit.lines
+        if line.verdict == "unknown"
+        for reason in line.missing or (line.note,)
+    )
+    time = _time(row)
+    return f"unknown ({', '.join(map(str, missing))}){time and f', {time}'}"
 
 
-def _need(line: FitLine | None) -> str:
-    if line is None or line.needs is None:
-        return "–"
-    return f"{line.needs:,.0f} {LETTERS[line.basis]}"
-
-
-def _time(line: FitLine | None) -> str:
+def _time(row: Row) -> str:
+    line = row.line("real time")
     if line is None or line.low is None:
-        return "–"
-    if line.high is None:
-        return f"≥ {line.low:,.0f} {LETTERS[line.basis]}"
-    return f"{line.low:,.0f}–{line.high:,.0f} {LETTERS[line.basis]}"
-
-
-def _figure(figure: Figure | None) -> str:
-    return "–" if figure is None else f"{figure.value:,.0f} {LETTERS[figure.provenance]}"
-
-
-def _reasons(fit: FitReport, notes: Notes) -> Iterator[str]:
-    """By how much a line is exceeded, or the numbers of what is missing."""
-    for line in fit.lines:
-        if line.verdict == "does not fit":
-            yield f"{line.budget}: {_excess(line)}"
-    if fit.verdict == "unknown":
-        for line in fit.lines:
-            if line.verdict == "unknown":
-                reasons = line.missing or (line.note,)
-                numbers = [str(notes.number(f"{line.budget}: {reason}")) for reason in reasons]
-                yield f"{line.budget} ({', '.join(numbers)})"
+        return ""
+    bounds = f"≥ {line.low / MS:.1f}"
+    if line.high is not None:
+        bounds = f"{line.low / MS:.1f}–{line.high / MS:.1f}"
+    of = f" of {line.offers / MS:.1f}" if line.offers else ""
+    return f"{bounds}{of} ms {LETTERS[line.basis]}"
 
 
 def _excess(line: FitLine) -> str:
     if line.needs is None or line.offers is None:
         return line.note
-    return f"{line.needs:,.0f} of {line.offers:,.0f} {line.unit} {LETTERS[line.basis]}"
+    unit, scale = ("ms", MS) if line.unit == "µs" else (line.unit, 1.0)
+    needs, offers = (
+        f"{value / scale:,.1f}".removesuffix(".0") for value in (line.needs, line.offers)
+    )
+    return f"{line.budget} {needs} of {offers} {unit} {LETTERS[line.basis]}"
 
 
-def _record(row: Row) -> dict[str, object]:
+def _print_cores(readings: dict[str, list[Reading]]) -> None:
+    """A line for each network on each core."""
+    print(f"\n| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}")
+    for network, found in readings.items():
+        for reading in found:
+            figures = {figure.name.partition(" [")[0]: figure for figure in reading.figures}
+            cells = [_figure(figures.get(name)) for name in FIGURES]
+            print(f"| {network} | `{reading.place}` | {' | '.join(cells)} |")
+
+
+def _figure(figure: Figure | None) -> str:
+    if figure is None:
+        return "–"
+    value = f"{figure.value:,.0f}" if figure.unit else f"{figure.value:.2f}"
+    return f"{value} {LETTERS[figure.provenance]}"
+
+
+def _record(rows: Iterable[Row], readings: dict[str, list[Reading]]) -> dict[str, object]:
     return {
-        "target": row.target.name,
-        "network": row.network,
-        "figures": {name: figure.model_dump(mode="json") for name, figure in row.figures.items()},
-        "fit": row.fit.model_dump(mode="json"),
+        "fits": [
+            {
+                "target": row.target.name,
+                "network": row.network,
+                "fit": row.fit.model_dump(mode="json"),
+            }
+            for row in rows
+        ],
+        "readings": {
+            network: [reading.model_dump(mode="json") for reading in found]
+            for network, found in readings.items()
+        },
     }
 
 
