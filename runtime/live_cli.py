@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from targets.errors import InputError
+from targets.ranges import FiniteRange
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,7 +42,7 @@ KEYS = "b bypass   + − attenuation limit   q quit"
 @click.option(
     "--attenuation-limit",
     "limit_db",
-    type=click.FloatRange(min=0.0),
+    type=FiniteRange(min=0.0),
     metavar="dB",
     help="Lower noise by at most this much.  [default: no limit]",
 )
@@ -64,7 +65,7 @@ KEYS = "b bypass   + − attenuation limit   q quit"
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.1),
+    type=FiniteRange(min=0.1),
     help="End after this long.  [default: at q or Ctrl-C]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")

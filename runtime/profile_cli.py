@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from targets.errors import GateFailed, GateUnavailable, InputError
+from targets.ranges import FiniteRange
 
 if TYPE_CHECKING:
     from runtime.profiling.compare import Comparison
@@ -50,7 +51,7 @@ PLACES = (
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.1, max=600.0),
+    type=FiniteRange(min=0.1, max=600.0),
     default=10.0,
     show_default=True,
     help="How long to time each model and engine.",
@@ -133,8 +134,12 @@ def profile(
 
     if policy and not base:
         raise InputError("--policy is for --compare.", hint="Name the earlier profile: --compare.")
-    if calibrate and not target:
-        raise InputError("--calibrate needs the --target to start from.", hint="Add --target NAME.")
+    if engines and places and "host" not in places:
+        raise InputError("--engine is for this machine.", hint="Add --on host.")
+    if calibrate:
+        _check_calibration(target, places)
+    for path in (output, plot, calibrate):
+        _check_place(path)
     request = Request(
         seconds=seconds,
         frames=frames,
@@ -163,9 +168,11 @@ def profile(
     report = profiled.report
     comparison = comparing(report) if comparing else None
     # What was measured is safe, and shown, before anything is made of it.
-    if output:
-        _write(report, output)
-    _show(report, comparison, operators, as_json)
+    try:
+        if output:
+            _write(report, output)
+    finally:
+        _show(report, comparison, operators, as_json)
     if plot:
         from runtime.profiling.roofline import plot_roofline
 
@@ -175,12 +182,34 @@ def profile(
 
         write_node_data(report, nodes)
     if calibrate and request.target:
+        if profiled.failures:
+            raise profiled.failures[0]
         from runtime.devices.calibration import calibrated, write_profile
 
         write_profile(calibrated(request.target, loaded, report), calibrate)
     _judge(report, comparison)
     if profiled.failures:
         raise profiled.failures[0]
+
+
+def _check_calibration(target: str | None, places: Sequence[str]) -> None:
+    if not target:
+        raise InputError("--calibrate needs the --target to start from.", hint="Add --target NAME.")
+    if not any(place.startswith(("serial:", "swo:")) for place in places):
+        raise InputError(
+            "--calibrate needs a board to measure.",
+            hint="Add --on serial:PORT; docs/bench.md shows the firmware for it.",
+        )
+
+
+def _check_place(path: Path | None) -> None:
+    """Tell before anything is measured that a file cannot be written there."""
+    if path is None:
+        return
+    if not path.parent.is_dir():
+        raise InputError(f"The folder {path.parent} does not exist.", hint="Make it first.")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder.", hint="Name a file to write.")
 
 
 def _write(report: ProfileReport, path: Path) -> None:

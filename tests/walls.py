@@ -42,7 +42,7 @@ PACKAGES = {
 }
 
 # What a command-line module may import before a command is called.
-LIGHT_AT_START = {"click", "targets.command", "targets.errors"}
+LIGHT_AT_START = {"click", "targets.command", "targets.errors", "targets.ranges"}
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ from targets.schema import Target
 
 TOOLS = ("sordino", "numpy", "onnxruntime", "ai-edge-litert", "tflite-micro", "ethos-u-vela")
 
+HOST = Place("host")
+
 Announce = Callable[[str], None]  # what is being done now
 
 
@@ -45,8 +47,9 @@ def profile(
 ) -> Profiled:
     """Profile artefacts in ``places``, one after the other; none named: see :func:`usual_places`.
 
-    A place that cannot run is listed as unavailable; one that was asked for is a failure besides.
-    Raises InputError for a model that is damaged, or one that a place named here cannot take.
+    A place that cannot run is listed as unavailable; this host, and one that was asked for, is a
+    failure besides. Raises InputError for a model that is damaged, or one that a place named here
+    cannot take.
     """
     request = request or Request()
     for artefact in artefacts:
@@ -63,7 +66,7 @@ def profile(
         except GateUnavailable as error:
             reason = " ".join(filter(None, (error.message, error.hint)))
             unavailable.append(Unavailable(name=str(place), reason=reason))
-            failures += [error] if asked else []
+            failures += [error] if asked or place == HOST else []
             continue
         ratios += found.ratios
         for held, more in zip(readings, found.readings, strict=True):
@@ -84,7 +87,7 @@ def profile(
 def usual_places(artefacts: Sequence[Artefact], target: Target | None) -> tuple[Place, ...]:
     """This host; with a target also what can stand in for it: its core simulated for generated C,
     its NPU modelled for int8."""
-    places = [Place("host")]
+    places = [HOST]
     if target is not None:
         core = simulated_core(target)
         if core in CORES and any(artefact.sidecar.memory for artefact in artefacts):

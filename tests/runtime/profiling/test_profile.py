@@ -165,6 +165,15 @@ def test_a_place_that_cannot_run_is_a_failure_only_if_asked_for(
     assert profile([artefact]).failures == ()
 
 
+def test_a_host_without_the_engine_is_a_failure(
+    artefact: Artefact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.devices.host.engine_version", lambda name: "")
+    result = profile([artefact], request=Request(engines=("litert",)))
+    assert [each.name for each in result.report.unavailable] == ["host"]
+    assert [type(error) for error in result.failures] == [ToolMissing]
+
+
 def test_a_damaged_model_is_refused_before_anything_runs(
     artefact: Artefact, device: list[Request], tmp_path: Path
 ) -> None:
@@ -231,21 +240,67 @@ def test_the_command_prints_json_writes_it_and_repeats_itself(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--engine", "warp"), "warp"),
+        (("--engine", "litert"), "--engine is for this machine"),
         (("--target", "toaster"), "toaster"),
         (("--on", "toaster"), "toaster"),
         (("--policy", "p.toml"), "--compare"),
         (("--calibrate", "c.toml"), "--target"),
+        (("--calibrate", "c.toml", "--target", "cortex-m4"), "needs a board"),
+        (("--output", "nowhere/p.json"), "nowhere"),
+        (("--output", "."), "is a folder"),
+        (("--plot", "nowhere/p.svg"), "nowhere"),
         (("--compare", "no.json"), "no.json"),
     ],
 )
 def test_bad_usage_is_told_in_a_sentence(
-    artefact: Artefact, capfd: pytest.CaptureFixture[str], arguments: tuple[str, str], said: str
+    artefact: Artefact,
+    device: list[Request],
+    capfd: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    said: str,
 ) -> None:
-    outcome = invoke(capfd, command, artefact.path, *arguments)
+    outcome = invoke(capfd, command, artefact.path, "--on", "ssh:pi@there", *arguments)
     assert outcome.status == 2
     assert said in outcome.err
     assert "Hint:" in outcome.err
+    assert device == []  # told before anything was measured
+
+
+def test_an_engine_that_is_none(artefact: Artefact, capfd: pytest.CaptureFixture[str]) -> None:
+    outcome = invoke(capfd, command, artefact.path, "--engine", "warp")
+    assert outcome.status == 2
+    assert "warp" in outcome.err
+    assert "Hint: Known: " in outcome.err
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "0", "1e9", "soon"])
+def test_seconds_that_are_none(
+    artefact: Artefact, capfd: pytest.CaptureFixture[str], seconds: str
+) -> None:
+    outcome = invoke(capfd, command, artefact.path, "--seconds", seconds)
+    assert outcome.status == 2
+    assert "Invalid value for '--seconds'" in outcome.err
+
+
+def test_what_cannot_be_written_is_shown_all_the_same(
+    artefact: Artefact, device: list[Request], capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = (artefact.path, "--on", "ssh:pi@there", "-o", "/proc/profile.json")
+    outcome = invoke(capfd, command, *arguments)
+    assert outcome.status == 2
+    assert "/proc/profile.json" in outcome.err
+    assert "step, median" in outcome.out
+
+
+def test_a_board_that_is_not_there_is_told_before_its_calibration(
+    artefact: Artefact, device: list[Request], capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    made = tmp_path / "board.toml"
+    arguments = ("--on", "serial:asleep", "--target", "cortex-m4", "--calibrate", made)
+    outcome = invoke(capfd, command, artefact.path, *arguments)
+    assert outcome.status == 3
+    assert "does not answer" in outcome.err
+    assert not made.exists()
 
 
 def test_a_tool_that_is_missing_names_its_package(
