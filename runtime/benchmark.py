@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from runtime.artefact import Artefact
+from runtime.devices.children import run_tool
 from runtime.modelfile.refusal import ModelRefused
 from runtime.timing import Durations
 from targets.errors import GateUnavailable, InputError, SordinoError
@@ -196,23 +196,21 @@ def _job(kind: str, artefact: Artefact, engine: str, cpu: int | None) -> dict[st
 
 
 def _run_child(job: dict[str, Any], seconds: float) -> dict[str, Any]:
-    try:
-        child = subprocess.run(
-            [sys.executable, "-P", "-m", "runtime.probe", json.dumps(job)],
-            env=_child_environment(),
-            capture_output=True,
-            text=True,
-            timeout=seconds + GRACE_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise BenchmarkUnavailable("the benchmark process did not end in time") from error
-    if child.returncode < 0:
-        raise BenchmarkUnavailable(f"the engine crashed (signal {-child.returncode})")
-    if child.returncode > 0:
-        lines = child.stderr.strip().splitlines()
+    command = [sys.executable, "-P", "-m", "runtime.probe", json.dumps(job)]
+    # A folder and a process group of its own: a compiler that the child started ends with it.
+    with tempfile.TemporaryDirectory(prefix="sordino-probe-") as folder:
+        try:
+            child = run_tool(
+                command, Path(folder), seconds + GRACE_SECONDS, environment=_child_environment()
+            )
+        except GateUnavailable as error:
+            raise BenchmarkUnavailable("the benchmark process did not end in time") from error
+    if child.status < 0:
+        raise BenchmarkUnavailable(f"the engine crashed (signal {-child.status})")
+    if child.status > 0:
+        lines = child.errors.strip().splitlines()
         raise BenchmarkUnavailable(lines[-1] if lines else "the benchmark process failed")
-    record: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
+    record: dict[str, Any] = json.loads(child.output.splitlines()[-1])
     if "error" in record:
         raise _error(record)
     return record

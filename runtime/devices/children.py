@@ -7,7 +7,7 @@ import resource
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +42,15 @@ def find_tool(name: str, packages: str) -> str:
 
 
 def run_tool(
-    command: Sequence[str], folder: Path, timeout: float, *, leaves_daemon: bool = False
+    command: Sequence[str],
+    folder: Path,
+    timeout: float,
+    *,
+    leaves_daemon: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> Finished:
-    """Run a program in ``folder``, for ``timeout`` seconds at most.
+    """Run a program in ``folder``, for ``timeout`` seconds at most, with ``environment`` besides
+    this process's own. Temporary files of it go into ``folder``.
 
     It gets a process group of its own, so that what it started ends with it, and a limit of
     processor time, so that it ends even if this process is killed first. One that ``leaves_daemon``
@@ -55,7 +61,7 @@ def run_tool(
         child = subprocess.Popen(
             command,
             cwd=folder,
-            env={**os.environ, "LC_ALL": "C", "TMPDIR": str(folder)},
+            env={**os.environ, **(environment or {}), "LC_ALL": "C", "TMPDIR": str(folder)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

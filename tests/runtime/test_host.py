@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -255,6 +259,56 @@ def test_sources_that_do_not_compile_cost_one_engine_only(folder: Path) -> None:
     )
     assert "compile" in turns.failures[0].message or "not those" in turns.failures[0].message
     assert turns.durations[1]["step"].shape == (LEAST_ROUNDS, CHUNK_HOPS)
+
+
+SLOW_COMPILER = """#!/bin/sh
+[ "$1" = --version ] && exec /usr/bin/env echo "cc 12.2.0"
+touch "$TMPDIR/of the compiler"
+echo started > "$STARTED"
+sleep 60 &
+wait
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found in /proc")
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_nothing_is_left_of_a_profile_that_was_stopped(
+    tmp_path: Path, repository: Path, signal_number: int
+) -> None:
+    """Neither the compiler that a child had started nor a folder."""
+    artefact = write_c_artefact(tmp_path / "model")
+    programs, temporary, started = tmp_path / "bin", tmp_path / "tmp", tmp_path / "started"
+    programs.mkdir()
+    temporary.mkdir()
+    (programs / "cc").write_text(SLOW_COMPILER)
+    (programs / "cc").chmod(0o755)
+    os.mkfifo(started)
+    environment = {
+        **os.environ,
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "TMPDIR": str(temporary),
+        "STARTED": str(started),
+        "PYTHONPATH": str(repository),
+    }
+    command = [sys.executable, "-m", "sordino", "profile", str(artefact.path)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as running:
+        started.read_text()  # waits for the compiler
+        running.send_signal(signal_number)
+        _, said = running.communicate(timeout=30)
+    assert "Stopped before the end." in said
+    assert running.returncode == 128 + signal_number
+    assert list(temporary.iterdir()) == []
+    assert _running_with(str(started)) == []
+
+
+def _running_with(text: str) -> list[str]:
+    """Processes that have ``text`` in their environment."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if text in (place / "environ").read_text(errors="replace"):
+                found.append(place.name)
+    return found
 
 
 def test_the_only_engine_missing_is_a_missing_tool(
