@@ -46,8 +46,8 @@ def write_bench(artefact: Artefact, folder: Path, *, frames: int = 100) -> Bench
     """Write the bench of a C artefact into ``folder``, all of it or nothing.
 
     An older bench there is replaced unless somebody changed it. Raises InputError for an artefact
-    that is not C and for a folder with anything else in it, EngineMissing without a C compiler for
-    this machine, which computes the golden masks.
+    that is not C and for a folder that has anything else in it or cannot be written, EngineMissing
+    without a C compiler for this machine, which computes the golden masks.
     """
     folder = Path(os.path.abspath(folder))
     _check_room(folder)
@@ -196,6 +196,11 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
             if replaced.exists():
                 os.rename(replaced, folder)
             raise
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written ({(error.strerror or str(error)).lower()}).",
+            hint="Free some space, or choose another folder.",
+        ) from error
     finally:
         for leftover in (building, replaced):
             shutil.rmtree(leftover, ignore_errors=True)

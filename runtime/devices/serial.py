@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -170,7 +171,9 @@ def _refused(port: str, error: OSError) -> GateUnavailable:
         return GateUnavailable(
             f"{port} is in use by another program.", hint="Close its terminal or monitor."
         )
-    reason = error.strerror or str(error)
+    if "configure port" in str(error):  # pyserial: neither a terminal nor a port
+        return GateUnavailable(f"{port} is no serial port.", hint=_ports_hint())
+    reason = (os.strerror(error.errno) if error.errno else str(error)).lower()
     return GateUnavailable(f"{port} cannot be opened: {reason}.", hint=_ports_hint())
 
 

@@ -107,8 +107,9 @@ def _connected(place: str, host: str, port: int, stack: ExitStack) -> int:
     try:
         connection = socket.create_connection((host, port), timeout=_CONNECT_SECONDS)
     except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise GateUnavailable(
-            f"Nothing hands out a trace at {place}: {error}.",
+            f"Nothing hands out a trace at {place}: {reason.lower()}.",
             hint="Start the debugger's server with its SWO output on that port.",
         ) from error
     stack.enter_context(connection)

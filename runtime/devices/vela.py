@@ -20,6 +20,7 @@ from runtime.devices.children import Finished, ToolMissing, run_tool
 from runtime.doctor import installed_version
 from runtime.figures import Figure, Provenance
 from runtime.profiling.backends import Findings, Request
+from runtime.profiling.labels import labels
 from runtime.profiling.operators import operators_of
 from runtime.profiling.records import OperatorRow, Reading, Unavailable
 from targets.catalog import load_target
@@ -42,9 +43,16 @@ def measure(artefacts: Sequence[Artefact], request: Request) -> Findings:
 
     The address is a target with an Ethos-U, or ACCELERATOR/SYSTEM_CONFIG/MEMORY_MODE in Vela's own
     names; without it, the request's target. Raises ToolMissing without Vela, InputError where no
-    NPU is named or Vela does not know it, GateUnavailable where it does not end.
+    NPU is named, Vela does not know it or takes none of the artefacts, GateUnavailable where it
+    does not end.
     """
     vela = _configuration(request)
+    if not any(artefact.sidecar.target in FORMATS for artefact in artefacts):
+        names = ", ".join(labels(artefacts))
+        raise InputError(
+            f"Vela takes {' and '.join(FORMATS)}, and {names} is none of them.",
+            hint="Export the model as tflite-int8 as well.",
+        )
     version = installed_version((DISTRIBUTION,))
     if not version:
         raise ToolMissing(

@@ -19,11 +19,8 @@ ARENA_NOTE = (
 def arena_figures(artefact: Artefact) -> tuple[list[Figure], list[Unavailable]]:
     """TFLM's arena as measured and as recommended, or why it is not known here."""
     name = ARENA_FIGURE
-    info = ENGINES["tflm"]
-    if artefact.sidecar.memory:
-        return [], []  # C plans its memory itself: its figures are exact
-    if artefact.path.suffix.lower() != info.suffix:
-        return [], [Unavailable(name=name, reason=f"TFLM runs {info.suffix} models only.")]
+    if artefact.path.suffix.lower() != ENGINES["tflm"].suffix:
+        return [], []  # another runtime's; generated C plans its memory, so its figures are exact
     if not engine_version("tflm"):
         error = missing("tflm")
         return [], [Unavailable(name=name, reason=f"{error.message} {error.hint}")]

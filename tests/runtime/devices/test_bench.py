@@ -109,7 +109,7 @@ def test_a_disk_that_is_full_leaves_what_was(
         usual(source, target)
 
     monkeypatch.setattr(os, "rename", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(InputError, match=r"bench cannot be written \(no space left on device\)"):
         write_bench(artefact, place, frames=2)
     assert {p: p.read_bytes() for p in place.rglob("*") if p.is_file()} == before
     assert os.listdir(tmp_path) == ["bench"]

@@ -293,10 +293,12 @@ def test_a_port_one_may_not_open(artefact: Artefact, monkeypatch: pytest.MonkeyP
     assert "dialout" in refusal.value.hint
 
 
-def test_a_file_is_no_port(artefact: Artefact, tmp_path: Path) -> None:
+def test_a_file_and_a_folder_are_no_ports(artefact: Artefact, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("hello")
-    with pytest.raises(GateUnavailable, match="cannot be opened"):
+    with pytest.raises(GateUnavailable, match="file is no serial port"):
         serial.measure([artefact], Request(address=str(tmp_path / "file")))
+    with pytest.raises(GateUnavailable, match=r"cannot be opened: is a directory\."):
+        serial.measure([artefact], Request(address=str(tmp_path)))
 
 
 def test_without_pyserial(artefact: Artefact, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,10 +78,17 @@ def test_no_npu_is_guessed(artefact: Artefact) -> None:
 
 
 @needs_vela
-def test_float_models_are_unavailable_with_the_reason(tmp_path: Path) -> None:
-    reading = _only(write_artefact(tmp_path, "tflite-fp32"))
+def test_float_models_are_unavailable_with_the_reason(artefact: Artefact, tmp_path: Path) -> None:
+    both = [artefact, write_artefact(tmp_path, "tflite-fp32")]
+    _, (reading,) = vela.measure(both, Request(address="corstone-300")).readings
     assert not reading.figures
     assert "tflite-int8" in reading.unavailable[0].reason
+
+
+def test_nothing_that_vela_takes_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="fp32[.]tflite is none of them") as caught:
+        _only(write_artefact(tmp_path, "tflite-fp32"))
+    assert "tflite-int8" in caught.value.hint
 
 
 def test_without_vela_it_says_how_to_get_it(
