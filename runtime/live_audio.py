@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -191,25 +191,43 @@ def open_stream(session: LiveSession, devices: Devices) -> Iterator[Any]:
         lost = bool(status.input_overflow or status.output_underflow)
         said[:, 0] = session.process(heard[:, 0].copy(), lost)
 
-    try:
-        with sounddevice.Stream(
-            samplerate=session.contract.sample_rate,
-            blocksize=session.block,
-            device=(devices.input, devices.output),
-            channels=1,
-            dtype="float32",
-            latency=devices.latency,
-            callback=callback,
-        ) as stream:
-            yield stream
-    except (sounddevice.PortAudioError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
+    with ExitStack() as stack:
+        try:
+            stream = sounddevice.Stream(
+                samplerate=session.contract.sample_rate,
+                blocksize=session.block,
+                device=(devices.input, devices.output),
+                channels=1,
+                dtype="float32",
+                latency=devices.latency,
+                callback=callback,
+            )
+            stack.enter_context(stream)
+        except (sounddevice.PortAudioError, ValueError, OverflowError) as error:
+            raise _refused(str(error).partition("\n")[0], session) from error
+        yield stream
+
+
+def _refused(reason: str, session: LiveSession) -> GateUnavailable:
+    listed = "`sordino live --devices` lists what there is"
+    if reason.endswith("device -1"):  # PortAudio's number of the device that is not there
+        return GateUnavailable(
+            "This machine has no usual audio device for both directions.",
+            hint=f"{listed}: name two with --input and --output.",
+        )
+    return GateUnavailable(
+        f"The audio device cannot be opened: {reason}.",
+        hint=f"{listed}; it has to take mono at {session.contract.sample_rate} Hz: a device named "
+        "default, pulse or pipewire converts rates.",
+    )
+
+
+def check_running(stream: Any) -> None:
+    """Raise GateUnavailable where the device has stopped, as one does whose cable is pulled."""
+    if not stream.active:
         raise GateUnavailable(
-            f"The audio device cannot be opened: {reason}.",
-            hint=f"`sordino live --devices` lists what there is; it has to take mono at "
-            f"{session.contract.sample_rate} Hz: a device named default, pulse or pipewire "
-            "converts rates.",
-        ) from error
+            "The audio device stopped.", hint="Is it still connected? Then start again."
+        )
 
 
 def device_table() -> list[dict[str, Any]]:

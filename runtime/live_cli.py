@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -118,7 +119,7 @@ def live(
 
 
 def _run(session: LiveSession, devices: Any, seconds: float | None, *, quiet: bool) -> LiveSummary:
-    from runtime.live_audio import open_stream, stream_seconds
+    from runtime.live_audio import check_running, open_stream, stream_seconds
 
     with open_stream(session, devices) as stream, _shown(quiet) as show, _keys() as pressed:
         device_seconds = stream_seconds(stream)
@@ -131,6 +132,7 @@ def _run(session: LiveSession, devices: Any, seconds: float | None, *, quiet: bo
                     break
                 act(session, key)
                 session.check()
+                check_running(stream)
                 show(session.status(device_seconds))
         except KeyboardInterrupt:
             pass  # the usual way to end it
@@ -151,7 +153,7 @@ def act(session: LiveSession, key: str) -> None:
 
 
 def _device(text: str | None) -> str | int | None:
-    return int(text) if text and text.isdigit() else text
+    return int(text) if text and text.isdecimal() else text
 
 
 def _latency(text: str) -> Any:
@@ -233,7 +235,8 @@ def _keys() -> Iterator[Callable[[float], str]]:
 
     def read(seconds: float) -> str:
         ready, _, _ = select.select([sys.stdin], [], [], seconds)
-        return sys.stdin.read(1) if ready else ""
+        # Not sys.stdin.read, whose buffer would keep further keys where select does not see them.
+        return os.read(sys.stdin.fileno(), 1).decode("ascii", "replace") if ready else ""
 
     usual = termios.tcgetattr(sys.stdin)
     try:

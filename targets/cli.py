@@ -112,6 +112,10 @@ def new(name: str, base: str | None, output: Path | None, as_json: bool) -> None
     path = own_folder() / f"{name}.toml" if output is None else output
     text = _template(name, base)
     if output is None:
+        if path.parts[0] == "~":
+            raise InputError(
+                "No home folder is known here.", hint="Name the file with -o, or set $HOME."
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
     _write_new(path, text)
     if as_json:
@@ -149,11 +153,23 @@ def _template(name: str, base: str | None) -> str:
 def _write_new(path: Path, text: str) -> None:
     try:
         # Exclusive creation instead of a temporary name: renaming would replace what is there.
-        with path.open("x", encoding="utf-8") as stream:
-            stream.write(text)
+        stream = path.open("x", encoding="utf-8")
     except FileExistsError as error:
         raise InputError(
             f"{path} exists already.", hint="Choose another name; nothing is overwritten."
+        ) from error
+    except FileNotFoundError as error:
+        raise InputError(
+            f"The folder {path.parent} does not exist.", hint="Make it first."
+        ) from error
+    try:
+        with stream:
+            stream.write(text)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise InputError(
+            f"{path} cannot be written ({(error.strerror or str(error)).lower()}).",
+            hint="Free some space, or choose another folder.",
         ) from error
 
 

@@ -22,6 +22,7 @@ status meaning
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -94,6 +95,8 @@ def run(command: click.Command, name: str, arguments: Sequence[str] | None = Non
     With ``SORDINO_DEBUG`` set, a failure that is not one of usage is raised with its traceback.
     """
     received: list[int] = []
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no µ is no defect
     try:
         with _stopping_tidily(received):
             status = _invoke(command, name, sys.argv[1:] if arguments is None else arguments)

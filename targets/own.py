@@ -25,10 +25,10 @@ class OwnProfile:
 def own_folder() -> Path:
     """``$SORDINO_TARGETS``, else ``sordino/targets`` in the user's configuration folder."""
     if stated := os.environ.get(VARIABLE):
-        return Path(stated).expanduser()
+        return Path(os.path.expanduser(stated))
     base = os.environ.get("XDG_CONFIG_HOME", "")
     # Its specification has a relative path ignored.
-    config = Path(base) if os.path.isabs(base) else Path("~/.config").expanduser()
+    config = Path(base) if os.path.isabs(base) else Path(os.path.expanduser("~/.config"))
     return config / "sordino" / "targets"
 
 

@@ -44,17 +44,23 @@ def read_profile(path: Path) -> Target:
     """The target in a file. Raises InputError when it cannot be read and InvalidProfileError,
     an InputError too, when it is no profile."""
     try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder.", hint="Name a .toml file.")
         if not path.is_file():  # neither a folder nor a pipe, which would make us wait
             raise InputError(f"There is no target file {path}.", hint="Name a .toml file.")
         with path.open("rb") as stream:
             content = stream.read(LARGEST_PROFILE + 1)
+        if len(content) > LARGEST_PROFILE:
+            raise InputError(f"{path} is too large for a target profile.", hint=HINT)
         text = content.decode("utf-8")
-    except (OSError, ValueError) as error:  # ValueError: other encodings, a path with a zero byte
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not a text file.", hint="Name a .toml file in UTF-8."
+        ) from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         raise InputError(
             f"Cannot read the target file {path}.", hint="Name an existing UTF-8 .toml file."
         ) from error
-    if len(content) > LARGEST_PROFILE:
-        raise InputError(f"{path} is too large for a target profile.", hint=HINT)
     return parse_profile(text, path.name)
 
 

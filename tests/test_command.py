@@ -295,6 +295,19 @@ def test_a_full_disk_behind_stdout_is_told(repository: Path) -> None:
     assert done.stderr.startswith("Error: No space is left on the device.\n")
 
 
+def test_a_terminal_without_the_letters_shows_the_rest(repository: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sordino", "targets", "show", "nrf54l15"],
+        cwd=repository,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "20.3 ?A/MHz" in done.stdout
+
+
 def test_no_traceback_for_a_bad_argument(repository: Path) -> None:
     done = python(repository, "-m", "sordino", "denoise", "/nowhere/a.wav", "b.wav")
     assert done.returncode == 2

@@ -8,6 +8,7 @@ cannot take, GateUnavailable where the device does not answer.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -144,8 +145,11 @@ def parse_place(text: str) -> Place:
     """``BACKEND`` or ``BACKEND:ADDRESS``. Raises InputError for a backend that is not known."""
     name, _, address = text.partition(":")
     if name not in BACKENDS:
+        close = difflib.get_close_matches(name, BACKENDS, n=1)
+        suggestion = f"Did you mean {close[0]!r}? " if close else ""
         raise InputError(
-            f"Nothing can be profiled on {text!r}.", hint=f"Known: {', '.join(BACKENDS)}."
+            f"Nothing can be profiled on {text!r}.",
+            hint=f"{suggestion}Known: {', '.join(BACKENDS)}.",
         )
     info = BACKENDS[name]
     if address and not info.address:

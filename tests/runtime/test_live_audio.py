@@ -158,6 +158,43 @@ def test_a_device_that_refuses_is_no_defect(
     assert "16000 Hz" in caught.value.hint
 
 
+def test_a_machine_without_audio_says_so(
+    artefact: Artefact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class None_(_Refusing):
+        @classmethod
+        def Stream(cls, **settings: Any) -> Any:
+            raise cls.PortAudioError("Error querying device -1")
+
+    monkeypatch.setattr(live_audio, "_sounddevice", lambda: None_)
+    with pytest.raises(GateUnavailable, match="no usual audio device") as caught:
+        open_stream(_session(artefact), Devices()).__enter__()
+    assert "--devices" in caught.value.hint
+
+
+def test_a_device_that_is_pulled_ends_the_session(
+    artefact: Artefact, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    @contextmanager
+    def stream(session: LiveSession, devices: Devices) -> Iterator[Any]:
+        yield SimpleNamespace(latency=0.01, active=False)
+
+    monkeypatch.setattr(live_audio, "open_stream", stream)
+    outcome = invoke(capfd, live, "--model", str(artefact.path))
+    assert outcome.status == 3
+    assert "The audio device stopped." in outcome.err
+
+
+@pytest.mark.parametrize("option", ["--seconds", "--attenuation-limit"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "some"])
+def test_numbers_that_are_none(
+    artefact: Artefact, option: str, value: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    outcome = invoke(capfd, live, "--model", str(artefact.path), option, value)
+    assert outcome.status == 2
+    assert f"Invalid value for '{option}'" in outcome.err
+
+
 @pytest.mark.parametrize(
     ("error", "hint"), [(ImportError, "sordino[live]"), (OSError, "libportaudio2")]
 )
@@ -184,7 +221,7 @@ def test_the_command_runs_a_session_and_sums_it_up(
     def stream(session: LiveSession, devices: Devices) -> Iterator[Any]:
         assert devices == Devices("mic", 3, 0.05)
         _through(session, _signal(10 * HOP))
-        yield SimpleNamespace(latency=(0.01, 0.02))
+        yield SimpleNamespace(latency=(0.01, 0.02), active=True)
 
     monkeypatch.setattr(live_audio, "open_stream", stream)
     arguments = ["--model", str(artefact.path), "--seconds", "0.1", "--input", "mic"]

@@ -1,6 +1,7 @@
 """The ``targets`` commands."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,31 @@ def test_new_refuses_to_overwrite_and_bad_names(tmp_path: Path) -> None:
     assert all(isinstance(result.exception, InputError) for result in refused)
     assert path.read_text("utf-8") == "mine"
     assert [entry.name for entry in tmp_path.glob("*.toml")] == ["there.toml"]
+
+
+def test_new_leaves_nothing_half_written(tmp_path: Path) -> None:
+    missing = _run("new", "mine", "-o", tmp_path / "gone" / "a.toml")
+    assert isinstance(missing.exception, InputError)
+    assert "gone does not exist" in missing.exception.message
+    refused = _run("new", "mine", "-o", "/dev/full")
+    assert isinstance(refused.exception, InputError)
+
+
+def test_without_a_home_the_builtin_targets_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    for name in ("SORDINO_TARGETS", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert _run().exit_code == 0
+    refused = _run("new", "mine")
+    assert isinstance(refused.exception, InputError)
+    assert "No home folder" in refused.exception.message
+
+
+def test_check_says_what_is_no_file_of_text(tmp_path: Path) -> None:
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    output = _run("check", tmp_path, tmp_path / "binary.toml", tmp_path / "gone.toml").output
+    for said in (f"{tmp_path} is a folder", "is not a text file", "There is no target file"):
+        assert said in output
 
 
 def test_json_belongs_behind_the_subcommand() -> None:

@@ -14,6 +14,7 @@ from runtime.figures import Provenance
 from runtime.profiling.backends import Request
 from runtime.profiling.records import Reading
 from targets.errors import GateUnavailable, InputError
+from targets.schema import Vela
 from tests.runtime.tiny_models import write_artefact
 
 ETHOS = "ethos-u55-128/Ethos_U55_High_End_Embedded/Shared_Sram"
@@ -86,7 +87,7 @@ def test_float_models_are_unavailable_with_the_reason(artefact: Artefact, tmp_pa
 
 
 def test_nothing_that_vela_takes_is_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="fp32[.]tflite is none of them") as caught:
+    with pytest.raises(InputError, match=r"fp32\.tflite is none of them") as caught:
         _only(write_artefact(tmp_path, "tflite-fp32"))
     assert "tflite-int8" in caught.value.hint
 
@@ -109,7 +110,7 @@ def test_operators_left_on_the_cpu_say_why(
     output = next(row.output for row in _only(artefact).operators if row.kind == "Conv2D")
     run = vela._compile
 
-    def refusing(folder: Path, configuration: vela.Vela) -> Finished:
+    def refusing(folder: Path, configuration: Vela) -> Finished:
         finished = run(folder, configuration)
         (table,) = folder.glob("out/*_per-layer.csv")
         table.write_text(table.read_text().replace("Conv2D,NPU,", "Conv2D,CPU,", 1))
@@ -134,7 +135,7 @@ def test_tables_of_another_version_are_not_guessed_at(
 ) -> None:
     run = vela._compile
 
-    def renamed(folder: Path, configuration: vela.Vela) -> Finished:
+    def renamed(folder: Path, configuration: Vela) -> Finished:
         finished = run(folder, configuration)
         (table,) = folder.glob("out/*_per-layer.csv")
         table.write_text(table.read_text().replace("Op Cycles", "Cycles"))

@@ -130,6 +130,9 @@ def test_places_are_parsed_and_unknown_ones_refused() -> None:
     with pytest.raises(InputError, match="'toaster'") as caught:
         parse_place("toaster")
     assert "simulator" in caught.value.hint
+    with pytest.raises(InputError) as misspelt:
+        parse_place("hots")
+    assert misspelt.value.hint.startswith("Did you mean 'host'?")
     with pytest.raises(InputError, match="takes no address"):
         parse_place("host:here")
 
