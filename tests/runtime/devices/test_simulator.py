@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from runtime.devices import artefacts, simulator, zig
 from runtime.devices.children import ToolMissing
 from runtime.devices.cores import CORES
 from runtime.devices.golden import golden_vectors
-from runtime.devices.simulation import Difference, GoldenVectors
+from runtime.devices.simulation import Difference, GoldenVectors, SimulationReport
 from runtime.devices.simulator import asked_for, measure
 from runtime.figures import Provenance
 from runtime.profiling.backends import Request
@@ -36,18 +37,53 @@ def artefact(tmp_path_factory: pytest.TempPathFactory) -> Artefact:
     return untrained_artefact(tmp_path_factory.mktemp("artefact") / "little", LITTLE)
 
 
+@dataclass(frozen=True)
+class Run:
+    """A reading and the reports that it was made of."""
+
+    reading: Reading
+    step: SimulationReport
+    hop: SimulationReport
+
+
 @pytest.fixture(scope="module")
-def reading(artefact: Artefact) -> Reading:
-    findings = measure([artefact], Request(address="cortex-m4", frames=FRAMES))
-    ((found,),) = findings.readings
+def run(artefact: Artefact) -> Run:
+    """One real profile, which the tests share."""
+    reports = []
+
+    def kept(function: Callable[..., SimulationReport]) -> Callable[..., SimulationReport]:
+        def called(*arguments: object, **options: object) -> SimulationReport:
+            reports.append(function(*arguments, **options))
+            return reports[-1]
+
+        return called
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(simulator, "simulate_artefact", kept(artefacts.simulate_artefact))
+        patch.setattr(simulator, "simulate_audio", kept(artefacts.simulate_audio))
+        findings = measure([artefact], Request(address="cortex-m4", frames=FRAMES))
+    ((reading,),) = findings.readings
     assert findings.ratios == ()
-    return found
+    return Run(reading, *reports)
+
+
+@pytest.fixture
+def replayed(run: Run, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Nothing is simulated but the reports of the shared profile are given; the cores asked for."""
+    cores: list[str] = []
+
+    def step(artefact: Artefact, core: str, **options: object) -> SimulationReport:
+        cores.append(core)
+        return run.step.model_copy(update={"core": core})
+
+    monkeypatch.setattr(simulator, "simulate_artefact", step)
+    monkeypatch.setattr(simulator, "simulate_audio", lambda *arguments, **options: run.hop)
+    return cores
 
 
 @M4
-def test_a_reading_has_all_figures_with_class_and_tool(
-    reading: Reading, artefact: Artefact
-) -> None:
+def test_a_reading_has_all_figures_with_class_and_tool(run: Run, artefact: Artefact) -> None:
+    reading = run.reading
     assert (reading.backend, reading.place) == ("simulator", "cortex-m4")
     assert reading.matches is True
     assert reading.difference == ""
@@ -76,7 +112,8 @@ def test_a_reading_has_all_figures_with_class_and_tool(
 
 
 @M4
-def test_work_of_the_operators_is_that_of_the_step(reading: Reading, artefact: Artefact) -> None:
+def test_work_of_the_operators_is_that_of_the_step(run: Run, artefact: Artefact) -> None:
+    reading = run.reading
     macs = artefact.sidecar.network.macs_per_step
     assert sum(row.macs for row in reading.operators) == macs
     step, per_mac = reading.figures[0], reading.figures[2]
@@ -91,11 +128,9 @@ def test_work_of_the_operators_is_that_of_the_step(reading: Reading, artefact: A
 
 
 @M4
-def test_a_mask_that_differs_and_counts_that_do_not_repeat_are_told(
-    artefact: Artefact, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Golden masks with one bit turned round; then a report as of a counter that drifts."""
-    genuine = artefacts.simulate_artefact(artefact, "cortex-m4", frames=FRAMES)
+def test_a_mask_that_differs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A golden mask with one bit turned round. The contract has no audio path, and that is said."""
+    artefact = untrained_artefact(tmp_path, LITTLE, contract=WITHOUT_AUDIO)
 
     def turned(artefact: Artefact, frames: int) -> GoldenVectors:
         golden = golden_vectors(artefact, frames)
@@ -103,43 +138,35 @@ def test_a_mask_that_differs_and_counts_that_do_not_repeat_are_told(
         masks[3, 2] ^= 1
         return replace(golden, masks=masks)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(artefacts, "golden_vectors", turned)
-        request = Request(address="cortex-m4", frames=FRAMES)
-        ((found,),) = measure([artefact], request).readings
+    monkeypatch.setattr(artefacts, "golden_vectors", turned)
+    ((found,),) = measure([artefact], Request(address="cortex-m4", frames=FRAMES)).readings
     assert found.matches is False
     assert found.difference.startswith("frame 3, value 2:")
     assert "1 values differ, by 1 at most" in found.difference
-    drifting = genuine.model_copy(update={"repeatable": False})
-    found = simulator.reading_of(artefact, drifting, None)
-    assert found.matches is False
-    assert "differ between 2 runs" in found.difference
-    assert found.unavailable[0].name == "hop of audio, median [cortex-m4]"
+    assert [part.reason for part in found.unavailable] == [simulator.NO_AUDIO]
+    with pytest.raises(InputError, match="no audio path"):
+        artefacts.simulate_audio(artefact, "cortex-m4", frames=2)
 
 
 @M4
-def test_sound_that_differs_is_told(artefact: Artefact) -> None:
-    step = artefacts.simulate_artefact(artefact, "cortex-m4", frames=2)
-    hop = artefacts.simulate_audio(artefact, "cortex-m4", frames=2)
-    assert hop.exact
+def test_counts_that_do_not_repeat_are_told(artefact: Artefact, run: Run) -> None:
+    drifting = run.step.model_copy(update={"repeatable": False})
+    found = simulator.reading_of(artefact, drifting, run.hop)
+    assert found.matches is False
+    assert "differ between 2 runs" in found.difference
+
+
+@M4
+def test_sound_that_differs_is_told(artefact: Artefact, run: Run) -> None:
+    assert run.hop.exact
     for largest, close in ((1e-6, True), (0.01, False)):
         difference = Difference(
             frame=1, value=7, expected=0.0, actual=largest, differing=1, largest=largest
         )
-        changed = hop.model_copy(update={"difference": difference})
-        found = simulator.reading_of(artefact, step, changed)
+        changed = run.hop.model_copy(update={"difference": difference})
+        found = simulator.reading_of(artefact, run.step, changed)
         assert found.matches is close
         assert found.difference.startswith("audio: frame 1, value 7:")
-
-
-@M4
-def test_a_contract_without_an_audio_path_says_so(tmp_path: Path) -> None:
-    artefact = untrained_artefact(tmp_path, LITTLE, contract=WITHOUT_AUDIO)
-    ((found,),) = measure([artefact], Request(address="cortex-m4", frames=2)).readings
-    assert found.matches
-    assert [part.reason for part in found.unavailable] == [simulator.NO_AUDIO]
-    with pytest.raises(InputError, match="no audio path"):
-        artefacts.simulate_audio(artefact, "cortex-m4", frames=2)
 
 
 @M4
@@ -177,24 +204,23 @@ def test_cores_are_those_of_the_address_or_the_target() -> None:
 
 
 @M4
-def test_a_core_that_another_stands_for_says_so(artefact: Artefact) -> None:
-    request = Request(target=load_target("cortex-m0plus"), frames=2)
+def test_a_core_that_another_stands_for_says_so(artefact: Artefact, replayed: list[str]) -> None:
+    request = Request(target=load_target("cortex-m0plus"))
     ((found,),) = measure([artefact], request).readings
-    assert found.place == "cortex-m0"
-    assert found.matches
+    assert (found.place, replayed) == ("cortex-m0", ["cortex-m0"])
     assert "cortex-m0plus executes the code of cortex-m0" in found.figures[0].conditions
 
 
 @M4
-def test_what_is_not_c_is_refused_or_passed_over(artefact: Artefact, tmp_path: Path) -> None:
+def test_what_is_not_c_is_refused_or_passed_over(artefact: Artefact, replayed: list[str]) -> None:
     other = artefact.model_copy(update={"path": artefact.path.with_suffix(".tflite")})
     with pytest.raises(InputError, match=r"model\.tflite is not C") as caught:
         measure([other], Request())
     assert "c-int8" in caught.value.hint
-    request = Request(address="cortex-m4", frames=1)
-    passed, found = measure([other, artefact], request).readings
+    passed, found = measure([other, artefact], Request(address="cortex-m4")).readings
     assert "c-int8" in passed[0].unavailable[0].reason
     assert found[0].matches
+    assert replayed == ["cortex-m4"]
 
 
 def test_missing_tools_are_refused_or_passed_over(
@@ -225,14 +251,15 @@ def test_missing_tools_are_refused_or_passed_over(
 
 @M4
 def test_floats_are_left_out_on_cores_that_compute_them_in_software(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    artefact: Artefact, replayed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    artefact = untrained_artefact(tmp_path, LITTLE, "c-fp32", WITHOUT_AUDIO)
-    monkeypatch.setattr(
-        simulator, "CORES", {name: CORES[name] for name in ("cortex-m3", "cortex-m4")}
-    )
-    (found,) = measure([artefact], Request(frames=2)).readings
+    floats = [artefact.sidecar.inputs[0].model_copy(update={"dtype": "float32"})]
+    sidecar = artefact.sidecar.model_copy(update={"inputs": tuple(floats)})
+    artefact = artefact.model_copy(update={"sidecar": sidecar})
+    few = {name: CORES[name] for name in ("cortex-m3", "cortex-m4")}
+    monkeypatch.setattr(simulator, "CORES", few)
+    (found,) = measure([artefact], Request()).readings
     assert "floating-point" in found[0].unavailable[0].reason
-    assert found[1].matches
-    ((asked,),) = measure([artefact], Request(address="cortex-m3", frames=2)).readings
+    assert replayed == ["cortex-m4"]
+    ((asked,),) = measure([artefact], Request(address="cortex-m3")).readings
     assert asked.figures

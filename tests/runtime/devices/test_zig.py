@@ -69,6 +69,7 @@ def check_exact(core: str) -> None:
     assert "clang" in report.conditions
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_gcc")
 @pytest.mark.parametrize("core", cores(*QUICK))
 def test_a_long_copy_is_no_recursion(core: str) -> None:
@@ -87,6 +88,7 @@ def test_a_long_copy_is_no_recursion(core: str) -> None:
     assert report.stack < 200
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_gcc")
 @pytest.mark.parametrize("core", cores(*QUICK))
 def test_what_clang_refuses_is_named(core: str) -> None:
