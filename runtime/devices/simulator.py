@@ -10,6 +10,7 @@ from runtime.devices.children import ToolMissing
 from runtime.devices.cores import ALIKE, CORES, Core, core_named
 from runtime.devices.simulation import SimulationReport
 from runtime.devices.toolchain import require
+from runtime.engines.native import find_compiler
 from runtime.figures import Provenance
 from runtime.profiling.backends import Findings, Request
 from runtime.profiling.records import OperatorRow, Reading, Unavailable
@@ -28,8 +29,8 @@ def measure(artefacts: Sequence[Artefact], request: Request) -> Findings:
     without a target every core whose tools are installed. A mask that differs, counts that do not
     repeat and firmware that crashes are reported by the reading, not raised. Raises InputError for
     a core that cannot be simulated, and when no artefact is C; ToolMissing where compiler or
-    simulator of a core that was asked for are missing, or those of every core; GateUnavailable
-    when a core that was asked for does not finish in time.
+    simulator of a core that was asked for are missing, or those of every core, or a compiler for
+    this machine; GateUnavailable when a core that was asked for does not finish in time.
     """
     if not any(_is_c(artefact) for artefact in artefacts):
         names = ", ".join(artefact.path.name for artefact in artefacts)
@@ -48,6 +49,11 @@ def measure(artefacts: Sequence[Artefact], request: Request) -> Findings:
             missing[name] = error
     if len(missing) == len(CORES):
         raise next(iter(missing.values()))
+    if find_compiler() is None:
+        raise ToolMissing(
+            "This machine has no C compiler of its own, which the golden masks come from.",
+            hint="sudo apt install gcc",
+        )
     return Findings(
         tuple(
             tuple(_reading(artefact, name, request, missing) for name in asked or CORES)

@@ -243,6 +243,9 @@ def test_missing_tools_are_refused_or_passed_over(
         raise GateFailed("Not run here.")
 
     monkeypatch.setattr(simulator, "simulate_artefact", crashed)
+    with pytest.raises(ToolMissing, match="golden masks"):
+        measure([artefact], Request())
+    (tmp_path / "cc").symlink_to(tmp_path / "arm-none-eabi-gcc")
     (found,) = measure([artefact], Request()).readings
     assert len(found) == len(CORES)
     assert [part.place for part in found if part.unavailable] == ["rv32imac"]
