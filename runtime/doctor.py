@@ -65,7 +65,7 @@ _PACKAGES = (
     ),
     _Package("profile", "vela", ("ethos-u-vela",), "models Ethos-U NPUs", "'sordino[profile]'"),
     _Package("profile", "pyserial", ("pyserial",), "reads boards", "'sordino[profile]'"),
-    _Package("profile", "ziglang", ("ziglang",), "compiles for bare cores", "'sordino[profile]'"),
+    _Package("profile", "ziglang", ("ziglang",), "compiles for bare cores", "'sordino[cross]'"),
     _Package("profile", "sounddevice", ("sounddevice",), "live audio", "'sordino[live]'"),
 )
 _TOOLS = (

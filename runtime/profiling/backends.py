@@ -92,7 +92,8 @@ BACKENDS: dict[str, BackendInfo] = {
             "simulated",
             address="core",
             programs=(("qemu-system-arm", "qemu-system-riscv32"),),
-            install="sudo apt install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm",
+            install="sudo apt install qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi "
+            "(or pip install ziglang, for the compiler)",
         ),
         BackendInfo(
             "vela",
