@@ -56,6 +56,7 @@ def _printable(text: str) -> str:
     return text
 
 
+MOST_BYTES = 10**15  # more than any memory, and exact as a float
 Text = Annotated[str, AfterValidator(_printable)]
 
 
@@ -80,7 +81,7 @@ class Memory(_Record):
 
     name: str = Field(pattern=NAME_PATTERN)
     kind: MemoryKind
-    bytes: int | None = Field(None, gt=0)
+    bytes: int | None = Field(None, gt=0, le=MOST_BYTES)
     holds: tuple[Content, ...] = Field(min_length=1)
     read_mb_s: float | None = Field(None, gt=0)
 
@@ -116,8 +117,8 @@ class Budget(_Record):
     total_latency_ms: float | None = Field(None, gt=0)
     io_ms: float | None = Field(None, ge=0)
     cpu_share: float | None = Field(None, gt=0, le=1)
-    weight_bytes: int | None = Field(None, gt=0)
-    ram_bytes: int | None = Field(None, gt=0)
+    weight_bytes: int | None = Field(None, gt=0, le=MOST_BYTES)
+    ram_bytes: int | None = Field(None, gt=0, le=MOST_BYTES)
     power_mw: float | None = Field(None, gt=0)
 
 

@@ -126,6 +126,7 @@ def test_a_changed_copy_of_a_builtin_is_custom() -> None:
         ('["tflite-int8"]', '["tflite-int8", "tflite-int8"]', "formats"),
         ("core =", 'operators = ["ADD"]\ncore =', "operators"),
         ("bytes = 65536", "bytes = " + "9" * 5000, "profile"),
+        ("bytes = 65536", "bytes = 1" + "0" * 400, "memory[0].bytes"),
     ],
 )
 def test_bad_fields_are_named(old: str, new: str, field: str) -> None:
