@@ -238,14 +238,26 @@ def _real_time_line(target: Target, needs: Needs, time: StepTime) -> FitLine:
         else f"{time.low_us:,.0f} to {time.high_us:,.0f} µs: "
     )
     limited = f"limit {share:.0%} of a hop of {needs.hop_us / 1e3:g} ms"
+    beside = _audio_work(needs)
     return line.model_copy(
         update={
             "basis": time.basis,
             "note": "; ".join(
-                filter(None, (span + time.how, limited, _listed("unknown", missing)))
+                filter(None, (span + time.how, limited, _listed("unknown", missing), beside))
             ),
             "missing": missing,
         }
+    )
+
+
+def _audio_work(needs: Needs) -> str:
+    """The work of the generated audio path, for which the rest of the hop is there."""
+    more = needs.audio_instructions
+    if not more or not needs.instructions:
+        return ""
+    return (
+        f"not counted: the audio path ({more:,} instructions, {more / needs.instructions:.0%} of "
+        "the step's, where the generated one is used)"
     )
 
 

@@ -37,6 +37,7 @@ class Needs(BaseModel):
     io_bytes: int = 0  # features, mask and, of C, what the caller holds beside the model's own RAM
     audio_ram_bytes: int = 0  # of the audio path in C around the network, where it has one
     audio_constant_bytes: int = 0
+    audio_instructions: int | None = None  # of a hop, beside the step's
     instructions: int | None = None  # of one step, the greatest of all frames
     p99_us: float | None = None  # of one step, measured on this very device
     npu_us: tuple[float, float] | None = None  # of one step, modelled for the device's NPU

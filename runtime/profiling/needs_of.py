@@ -52,6 +52,7 @@ def needs_of(sidecar: Sidecar, figures: Sequence[Figure], target: Target) -> Nee
     if code is not None and flash is not None:
         constants = flash - code  # as they were linked for this core
     process = _process(figures, target)
+    step, hop = (_simulated(figures, f"{name}, maximum", core) for name in ("step", "hop of audio"))
     stack = _simulated(figures, "stack of a step", core)
     measured_stack = _greatest(_on_device(figures, "stack of a step", target))
     return Needs(
@@ -73,7 +74,8 @@ def needs_of(sidecar: Sidecar, figures: Sequence[Figure], target: Target) -> Nee
         io_bytes=_io_bytes(sidecar),
         audio_ram_bytes=sidecar.memory.get("audio_ram", 0),
         audio_constant_bytes=sidecar.memory.get("audio_constants", 0),
-        instructions=_simulated(figures, "step, maximum", core),
+        audio_instructions=None if hop is None or step is None else hop - step,
+        instructions=step,
         p99_us=_p99_us(figures, target),
         npu_us=_npu_us(figures, target),
         npu_macs_share=_npu_share(figures, target),

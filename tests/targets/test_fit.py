@@ -263,6 +263,13 @@ def test_an_npu_alone_decides_only_where_all_runs_on_it() -> None:
     assert late.verdict == "does not fit"  # whatever the CPU adds
 
 
+def test_the_audio_path_is_named_where_it_is_not_counted() -> None:
+    counted = needs(instructions=100_000, audio_instructions=10_000)
+    note = line(device(), counted, "real time").note
+    assert "not counted: the audio path (10,000 instructions, 10% of the step's" in note
+    assert "audio path" not in line(device(), needs(instructions=100_000), "real time").note
+
+
 # The whole
 
 
