@@ -91,11 +91,20 @@ def wanted(names: Sequence[str]) -> Wanted:
         if known := next((format for format in FORMATS if format == name), None):
             formats.setdefault(known, [])
             continue
-        target = load_target(name)
+        target = _device(name)
         formats.setdefault(preferred_format(target), []).append(target)
     return Wanted(
         tuple(formats), {format: tuple(devices) for format, devices in formats.items() if devices}
     )
+
+
+def _device(name: str) -> Target:
+    """A device by name or file. Where there is none the hint lists the formats as well."""
+    try:
+        return load_target(name)
+    except InputError as error:
+        hint = f"{error.hint} Formats: {', '.join(FORMATS)}."
+        raise InputError(error.message, hint=hint) from error
 
 
 def preferred_format(target: Target) -> Format:

@@ -291,6 +291,7 @@ def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
         list(distil(recipe(2, control=False), tmp_path))
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_every_stage_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     source = tmp_path / "recipe.yaml"
     source.write_text(RECIPE.replace("STEPS", "40").replace("steps: 6", "steps: 40"))

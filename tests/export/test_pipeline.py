@@ -56,6 +56,7 @@ def verified(
     )
 
 
+@pytest.mark.slow
 def test_all_formats_pass_their_gates_and_denoise_alike(
     run_folder: Path, material: Material, tmp_path: Path
 ) -> None:
@@ -161,7 +162,7 @@ def test_training_data_that_was_split_anew_is_refused(run_folder: Path, tmp_path
 def test_an_unknown_target_names_the_known_ones(run_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="tflite-int9") as caught:
         export_checkpoint(load_checkpoint(run_folder), ["tflite-int9"], tmp_path)
-    assert "Did you mean tflite-int8?" in caught.value.hint
+    assert "Did you mean 'tflite-int8'?" in caught.value.hint
     assert all(name in caught.value.hint for name in FORMATS)
 
 

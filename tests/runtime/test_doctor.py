@@ -28,6 +28,8 @@ def test_what_is_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("runtime.doctor.installed_version", lambda _: "")
     monkeypatch.setattr("shutil.which", lambda _: None)
     for finding in examine():
+        if finding.name == "swo":  # reads files and sockets, which needs nothing
+            continue
         assert not finding.present
         assert finding.version == ""
         assert finding.get.startswith(("pip install ", "sudo apt install "))
