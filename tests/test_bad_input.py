@@ -9,6 +9,8 @@ kill −9 during training                 tests/distill/test_training.py
 Ctrl-C while a recording is written     tests/runtime/test_denoise_cli.py
 a failure half-way through publishing   tests/export/test_pipeline.py
 damaged packs                           tests/runtime/test_pack.py
+devices that are not there              tests/runtime/devices/, tests/runtime/profiling/
+a profile that is stopped               tests/runtime/test_host.py
 ======================================  ============================================================
 """
 
@@ -235,8 +237,50 @@ JUDGING = [
     Row("unknown metric", f"evaluate {MODEL} --metrics pesk", 2, "There is no metric 'pesk'."),
 ]  # fmt: skip
 
+PROFILE = f"profile {MODEL}"
+PROFILING = [
+    Row("no such place", f"{PROFILE} --on hots", 2, "Nothing can be profiled on 'hots'."),
+    Row("no such CPU", f"{PROFILE} --cpu 4000", 2, "This process may not run on CPU 4000."),
+    Row("an engine elsewhere", f"{PROFILE} --on adb --engine litert", 2,
+        "--engine is for this machine."),
+    Row("an interpreter on a bare core", f"{PROFILE} --on simulator:cortex-m4", 2,
+        f"Nothing here can be simulated: {MODEL} is not C."),
+    Row("an interpreter on a board", f"{PROFILE} --on serial:/dev/ttyACM9", 2,
+        f"A bench firmware runs generated C, and {MODEL} is none."),
+    Row("an NPU without a target", f"{PROFILE} --on vela", 2, "No Ethos-U is named."),
+    Row("a core as NPU", f"{PROFILE} --on vela:cortex-m4", 2,
+        "The target cortex-m4 has no Ethos-U."),
+    Row("a file to write in no folder", f"{PROFILE} -o gone/base.json", 2,
+        "The folder gone does not exist."),
+    Row("a folder to write into", f"{PROFILE} -o speech", 2, "speech is a folder."),
+    Row("calibration without a board", f"{PROFILE} --target cortex-m4 --calibrate my.toml", 2,
+        "--calibrate needs a board to measure."),
+    Row("no such base", f"{PROFILE} --compare base.json", 2, "There is no profile base.json."),
+    Row("a base that was cut off", f"{PROFILE} --compare base.json", 2,
+        "base.json is not valid JSON, or cut off.", write("base.json", '{"schema": "sordi')),
+    Row("a base of something else", f"{PROFILE} --compare corpus.json", 2,
+        "corpus.json is of schema 'sordino-manifest/1', and this version reads sordino-profile/1.",
+        scan_corpus),
+    Row("a policy without a base", f"{PROFILE} --policy my.toml", 2, "--policy is for --compare."),
+    Row("no such target file", f"{PROFILE} --target my.toml", 2,
+        "There is no target file my.toml."),
+    Row("a target of something else", f"{PROFILE} --target my.toml", 2,
+        "my.toml is not a valid target: schema: is 'sordino-target/9', and this version reads "
+        "sordino-target/2.",
+        write("my.toml", 'schema = "sordino-target/9"\n')),
+    Row("a target that is no text", f"{PROFILE} --target my.toml", 2, "my.toml is not a text file.",
+        lambda: Path("my.toml").write_bytes(b"\xff\xfe\x00")),
+    Row("a target over another", "targets new my-board -o my.yaml", 2, "my.yaml exists already."),
+    Row("a bench of a .tflite", f"bench {MODEL} -o bench", 2,
+        f"{MODEL} is not C: a microcontroller's bench runs no interpreter."),
+    Row("no model to hear", "live", 2, "No model is named."),
+    Row("no latency", f"live --model {MODEL} --latency soon", 2, "'soon' is no latency."),
+]  # fmt: skip
+
 USAGE = [
     Row("unknown command", "exprot", 2, "No such command 'exprot'. Did you mean 'export'?"),
+    Row("a number that is none", f"{PROFILE} --seconds nan", 2,
+        "Invalid value for '--seconds': 'nan' is no finite number."),
     Row("unknown option", "export --outptu x", 2,
         "No such option '--outptu'. Did you mean '--output'?"),
 ]  # fmt: skip
@@ -249,7 +293,7 @@ def manual(repository: Path) -> str:
 
 @pytest.mark.parametrize(
     "row",
-    [*AUDIO, *MODELS, *TRAINING, *JUDGING, *USAGE],
+    [*AUDIO, *MODELS, *TRAINING, *JUDGING, *PROFILING, *USAGE],
     ids=lambda row: row.situation.replace(" ", "-"),
 )
 def test_a_mistake_is_one_sentence_and_one_status(
@@ -402,6 +446,10 @@ UNWRITABLE = [
         "No space is left on the device: full/pack.zip."),
     Row("full: pack folder", f"{PACK} -o full/pack", 2,
         "No space is left on the device: full/pack."),
+    Row("read-only: profile", f"{PROFILE} --seconds 0.1 -o locked/base.json", 2,
+        "The file system is read-only: locked/base.json."),
+    Row("full: profile", f"{PROFILE} --seconds 0.1 -o full/base.json", 2,
+        "No space is left on the device: full/base.json."),
     Row("full: distill", f"{TRAIN} -o full/run", 2,
         "No space is left on the device: full/run/teacher/log.csv."),
 ]  # fmt: skip
