@@ -125,7 +125,7 @@ class Several(LocalShell):
 
     @property
     def folders(self) -> tuple[str, ...]:
-        return tuple(["$NOTHING", *(str(self.root / name) for name in ("none", "one", "two"))])
+        return ("$NOTHING", *(str(self.root / name) for name in ("none", "one", "two")))
 
 
 def test_the_first_folder_in_which_programs_start_is_taken(tmp_path: Path) -> None:
