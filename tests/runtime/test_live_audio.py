@@ -97,14 +97,15 @@ def test_the_limit_changes_while_it_runs(artefact: Artefact) -> None:
 
 def test_keys_move_the_limit_and_toggle(artefact: Artefact) -> None:
     session = _session(artefact)
-    act(session, "-")
-    assert session.limit_db == 40.0
-    for _ in range(20):
-        act(session, "-")
-    assert session.limit_db == 0.0
-    for _ in range(15):
-        act(session, "+")
-    assert session.limit_db is None
+
+    def limit_after(keys: str) -> float | None:
+        for key in keys:
+            act(session, key)
+        return session.limit_db
+
+    assert limit_after("-") == 40.0
+    assert limit_after("-" * 20) == 0.0
+    assert limit_after("+" * 15) is None
     act(session, "b")
     act(session, "x")
     assert session.status(0.0).bypassed

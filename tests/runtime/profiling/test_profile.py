@@ -15,7 +15,14 @@ from runtime.devices.children import ToolMissing
 from runtime.figures import Figure, Provenance
 from runtime.profile_cli import profile as command
 from runtime.profiling import profile as module
-from runtime.profiling.backends import BACKENDS, Findings, Place, Request, parse_place
+from runtime.profiling.backends import (
+    BACKENDS,
+    Findings,
+    Place,
+    Request,
+    load_backend,
+    parse_place,
+)
 from runtime.profiling.profile import profile, usual_places
 from runtime.profiling.records import ProfileReport, Reading
 from targets.catalog import load_target
@@ -139,7 +146,7 @@ def test_places_are_parsed_and_unknown_ones_refused() -> None:
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_every_backend_of_the_table_can_be_loaded(name: str) -> None:
-    assert callable(module.load_backend(name).measure)
+    assert callable(load_backend(name).measure)
 
 
 def test_what_stands_in_for_a_target(artefact: Artefact) -> None:
