@@ -300,6 +300,7 @@ def _judge(report: ProfileReport, comparison: Comparison | None) -> None:
 def _what_would_help(fit: FitReport) -> str:
     if fit.remedies:
         return f"The cheapest change that would: {fit.remedies[0].text}."
-    if missing := [part for line in fit.lines for part in line.missing]:
+    unknown = [line for line in fit.lines if line.verdict == "unknown"]
+    if missing := [part for line in unknown for part in line.missing]:
         return f"Not known: {', '.join(dict.fromkeys(missing))}."
     return "The table of the fit says why."

@@ -225,6 +225,9 @@ def test_the_command_exits_by_the_fit(
     unknown = invoke(capfd, command, *arguments, "cortex-m55")
     assert unknown.status == 3
     assert "may or may not fit cortex-m55" in unknown.err
+    hint = unknown.err.partition("Hint: ")[2]
+    assert hint.startswith("Not known: the arena")
+    assert "I/O" not in hint  # no limit asks for it
 
 
 def test_the_command_prints_json_writes_it_and_repeats_itself(
