@@ -17,9 +17,10 @@ from runtime.denoiser import StreamingDenoiser
 from runtime.devices.children import ToolMissing
 from runtime.engines import open_engine
 from runtime.figures import Figure, Provenance
+from runtime.profiling.labels import labels
 from runtime.profiling.machine import processor
 from runtime.stft import FloatArray
-from targets.errors import GateUnavailable, InputError
+from targets.errors import GateUnavailable
 
 RECENT_SECONDS = 2.0  # what the shown load and levels are taken from
 REMEMBERED = 200_000  # blocks whose time is kept for the summary: 53 minutes at 16 ms
@@ -82,7 +83,7 @@ class LiveSession:
         contract = artefact.sidecar.contract
         opened = open_engine(artefact, engine)
         self.contract = contract
-        self.model, self.engine = artefact.path.name, opened.name
+        (self.model,), self.engine = labels([artefact]), opened.name
         self.block = block_hops * contract.hop
         self._denoiser = StreamingDenoiser(artefact.sidecar, opened, limit_db)
         self._limit_db = limit_db
@@ -90,7 +91,7 @@ class LiveSession:
         self._times: deque[float] = deque(maxlen=REMEMBERED)
         self._blocks = self._xruns = 0
         self._levels = SILENCE_DB, SILENCE_DB
-        self._failure: InputError | None = None
+        self._failure: Exception | None = None
         for _ in range(WARM_UP_HOPS):  # the first steps of an engine are slow
             self._denoiser.push(np.zeros(self.block, dtype=np.float32))
         self._denoiser.reset()
@@ -105,7 +106,7 @@ class LiveSession:
         self._xruns += lost
         try:
             out = self._denoiser.push(block)
-        except InputError as error:
+        except Exception as error:  # the device's thread could only print it
             self._failure = error
             out = np.zeros_like(block)
         self._blocks += 1
@@ -114,7 +115,7 @@ class LiveSession:
         return out
 
     def check(self) -> None:
-        """Raise the InputError of a block that failed, if one did."""
+        """Raise the error of a block that failed, if one did."""
         if self._failure:
             raise self._failure
 
@@ -160,13 +161,25 @@ class LiveSession:
         over = f"{processor()}, {len(self._times)} blocks of {1e3 * duration:g} ms"
         host = Provenance.MEASURED_HOST
 
-        def figure(name: str, value: float, unit: str, conditions: str) -> Figure:
+        def load(rank: str, value: float) -> Figure:
             return Figure(
-                name=name, value=value, unit=unit, provenance=host, tool=tool, conditions=conditions
+                name=f"load, {rank}",
+                value=value,
+                unit="%",
+                provenance=host,
+                tool=tool,
+                conditions=over,
             )
 
         ranks = zip(("median", "p99"), np.percentile(loads, (50, 99)), strict=True)
-        device = figure("device latency", 1e3 * device_seconds, "ms", "as PortAudio states it")
+        device = Figure(
+            name="device latency",
+            value=1e3 * device_seconds,
+            unit="ms",
+            provenance=host,
+            tool="PortAudio",
+            conditions="both directions, as PortAudio states it; without converters and cables",
+        )
         return LiveSummary(
             model=self.model,
             engine=self.engine,
@@ -174,7 +187,7 @@ class LiveSession:
             block=self.block,
             seconds=self._blocks * duration,
             xruns=self._xruns,
-            figures=(*(figure(f"load, {name}", float(v), "%", over) for name, v in ranks), device),
+            figures=(*(load(rank, float(value)) for rank, value in ranks), device),
         )
 
 

@@ -181,7 +181,8 @@ def _list_devices(as_json: bool) -> None:
 
     table = Table("", "name", "interface", "in", "out", "rate", title="Audio devices")
     for device in devices:
-        table.add_row(*(escape(str(value)) for value in device.values()))
+        row = {**device, "sample_rate": f"{device['sample_rate']:g} Hz"}
+        table.add_row(*(escape(str(value)) for value in row.values()))
     Console().print(table if devices else "No audio device was found.")
 
 

@@ -26,6 +26,7 @@ from runtime.live_audio import Devices, LiveSession, open_stream
 from runtime.live_cli import act, live, status_table
 from targets.errors import GateUnavailable, InputError
 from tests.runtime.fakes import invoke
+from tests.runtime.tiny_c import write_c_artefact
 from tests.runtime.tiny_models import Kernel, write_artefact
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,6 +135,26 @@ def test_a_model_that_fails_is_silent_and_told(artefact: Artefact) -> None:
     assert not out.any()
     with pytest.raises(InputError, match="not finite"):
         session.check()
+
+
+def test_a_defect_in_the_device_s_thread_reaches_the_command(
+    artefact: Artefact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = _session(artefact)
+
+    def fail(denoiser: StreamingDenoiser, block: np.ndarray) -> np.ndarray:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(StreamingDenoiser, "push", fail)
+    assert not session.process(_signal(HOP)).any()
+    with pytest.raises(RuntimeError, match="broken"):
+        session.check()
+
+
+def test_figures_name_their_source_and_c_its_folder(tmp_path: Path) -> None:
+    summary = _session(write_c_artefact(tmp_path / "student-c-int8")).summary(0.03)
+    assert summary.model == "student-c-int8"
+    assert {figure.name: figure.tool for figure in summary.figures}["device latency"] == "PortAudio"
 
 
 class _Refusing:
