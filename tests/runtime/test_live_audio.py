@@ -22,6 +22,7 @@ from runtime.artefact import Artefact
 from runtime.denoiser import StreamingDenoiser
 from runtime.devices.children import ToolMissing
 from runtime.engines import open_engine
+from runtime.engines.native import find_compiler
 from runtime.live_audio import Devices, LiveSession, open_stream
 from runtime.live_cli import act, live, status_table
 from targets.errors import GateUnavailable, InputError
@@ -151,6 +152,7 @@ def test_a_defect_in_the_device_s_thread_reaches_the_command(
         session.check()
 
 
+@pytest.mark.skipif(find_compiler() is None, reason="no C compiler")
 def test_figures_name_their_source_and_c_its_folder(tmp_path: Path) -> None:
     summary = _session(write_c_artefact(tmp_path / "student-c-int8")).summary(0.03)
     assert summary.model == "student-c-int8"
