@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from targets.ranges import FiniteRange
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -27,7 +29,7 @@ DEFAULT_METRICS = "si-sdr,pesq,stoi,estoi,dnsmos"
 )
 @click.option("--data", help="Corpus whose held-out split is mixed [the embedded demo corpus].")
 @click.option("--items", type=click.IntRange(min=1), help="Mixtures of --data.  [default: 60]")
-@click.option("--seconds", type=click.FloatRange(min=0.5), help="Of a mixture.  [default: 4]")
+@click.option("--seconds", type=FiniteRange(min=0.5), help="Of a mixture.  [default: 4]")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the mixtures.  [default: 0]")
 @click.option(
     "--metrics",

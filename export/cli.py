@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from targets.ranges import FiniteRange
+
 if TYPE_CHECKING:
     from export.opening import Source
     from export.preparation import Prepared, Quantizing
@@ -68,7 +70,7 @@ DEFAULT_RUN = "runs/demo"
 )
 @click.option(
     "--percentile",
-    type=click.FloatRange(50.0, 100.0),
+    type=FiniteRange(50.0, 100.0),
     help="With --ranges percentile: the share kept, in percent.",
 )
 @click.option("--equalise", is_flag=True, help="Cross-layer equalisation before calibration.")

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import resource
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -185,6 +186,8 @@ def probe_arena(artefact: Artefact) -> dict[str, Any]:
 
 def main(arguments: Sequence[str]) -> int:
     """Run one job, ``{"kind": …, …}``, and write its record to stdout."""
+    # Ends tidily when it is asked to, so that a compiler it has started ends too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     request = json.loads(arguments[0])
     if request["cpu"] is not None:
         os.sched_setaffinity(0, {request["cpu"]})  # before any library starts a thread

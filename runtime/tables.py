@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from targets.fit import FitLine, FitReport
 
 SHARE_PREFIX, STEP_PREFIX = "step of hop, ", "step, "  # shown in one row
+MANY_BYTES = 1e8  # beyond, no column of 80 holds every digit, and none means anything
 COLOURS = {
     "pass": "green",
     "fail": "bold red",
@@ -37,6 +38,8 @@ def format_number(value: float) -> str:
     """Whole numbers with thousands separators, others with the decimals that mean something."""
     if value == int(value) and abs(value) >= 10.0:
         return f"{int(value):,}"
+    if abs(value) >= 1000.0:
+        return f"{value:,.0f}"
     return f"{value:,.1f}" if abs(value) >= 10.0 else f"{value:.3g}"
 
 
@@ -46,8 +49,8 @@ def fit_table(fit: FitReport) -> Table:
     title = f"Fit to {fit.target} ({fit.origin} profile): {coloured(fit.verdict)}"
     table = Table(title=title, caption_justify="left")
     table.add_column("budget", no_wrap=True)
-    table.add_column("needs", justify="right")
-    table.add_column("offers", justify="right")
+    table.add_column("needs", justify="right", overflow="fold")
+    table.add_column("offers", justify="right", overflow="fold")
     table.add_column("verdict", no_wrap=True)
     table.add_column("class", no_wrap=True)
     for line in fit.lines:
@@ -56,7 +59,7 @@ def fit_table(fit: FitReport) -> Table:
             ("≥ " if _from_below(line) else "") + _amount(line.needs, line.unit),
             _amount(line.offers, line.unit),
             coloured(line.verdict),
-            line.basis,
+            "–" if line.basis == "none" else line.basis,
         )
     notes = [f"{line.budget}: {line.note}" for line in fit.lines if line.note]
     if fit.remedies:
@@ -74,6 +77,8 @@ def _from_below(line: FitLine) -> bool:
 def _amount(value: float | None, unit: str) -> str:
     if value is None:
         return ""
+    if unit == "bytes" and value >= MANY_BYTES:
+        return f"{value / 1e6:,.0f} MB"
     return f"{value:,.0f} {unit}" if value >= 100.0 else f"{value:,.3g} {unit}"
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from targets.errors import GateUnavailable
 
+PATIENCE = 2.0  # seconds that a child has to end by itself
 SPARE_SECONDS = 5  # of processor time, beyond the limit, before the kernel ends a child
 
 
@@ -95,7 +96,14 @@ def _limit_processor_time(pid: int, timeout: float) -> None:
 
 
 def _end_group(child: subprocess.Popen[str]) -> None:
-    if child.returncode is None:
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+    """End what has not ended. It is asked first: it may have started programs in groups of their
+    own, as a benchmark does with a compiler."""
+    if child.returncode is not None:
+        return
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(PATIENCE)
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()

@@ -6,7 +6,6 @@ import ctypes
 import math
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from runtime.artefact import Artefact, StateSpec, TensorSpec, source_files
+from runtime.devices.children import run_tool
 from runtime.engines import Array, EngineMissing, Port
 from runtime.generated_c import model_name, network_files
-from targets.errors import InputError
+from targets.errors import GateUnavailable, InputError
 
 COMPILERS = ("cc", "gcc", "clang")
 # Without fused multiply-add floats round as on a core that has none.
@@ -214,13 +214,11 @@ def compiled(sources: Mapping[str, bytes], shim: str, definitions: Sequence[str]
         defined = [f"-D{name}" for name in definitions]
         command = [compiler, *FLAGS, *STRICT, *defined, *bodies, _SHIM, "-o", str(library)]
         try:
-            done = subprocess.run(
-                command, cwd=folder, capture_output=True, timeout=COMPILE_SECONDS, check=False
-            )
-        except subprocess.TimeoutExpired as error:
-            raise _other(f"compiling took more than {COMPILE_SECONDS:g} seconds") from error
-        if done.returncode:
-            raise _other(_first_error(done.stderr.decode(errors="replace")))
+            done = run_tool(command, folder, COMPILE_SECONDS)
+        except GateUnavailable as error:
+            raise _other(f"they were not compiled: {error.message}") from error
+        if done.status:
+            raise _other(_first_error(done.errors))
         try:
             loaded = ctypes.CDLL(str(library))
         except OSError as error:

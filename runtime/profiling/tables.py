@@ -62,8 +62,8 @@ def _figure_table(subject: Subject) -> Table:
     notes = _Notes()
     table = Table(title=escape(f"{subject.artefact} ({subject.format})"))
     table.add_column("figure", overflow="fold")
-    table.add_column("value", justify="right")
-    table.add_column("least – greatest", justify="right")
+    table.add_column("value", justify="right", overflow="fold")
+    table.add_column("least – greatest", justify="right", overflow="fold")
     table.add_column("class", no_wrap=True)
     table.add_column("note", justify="right", no_wrap=True)
     _add_figures(table, subject.figures, notes)
@@ -108,7 +108,7 @@ def _add_figures(table: Table, figures: Sequence[Figure], notes: _Notes, place: 
         tool = "" if figure.tool in figure.conditions else figure.tool
         note = notes.number(tool, figure.conditions)
         name = figure.name.removesuffix(place)
-        table.add_row(escape(name), value, span, figure.provenance.value, note)
+        table.add_row(escape(name), escape(value), span, figure.provenance.value, note)
 
 
 def _add_agreement(table: Table, part: Reading, notes: _Notes) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from runtime.artefact import GateResult
+from runtime.devices.children import run_tool
 from runtime.verification.results import judged, unavailable
+from targets.errors import GateUnavailable
 
 COMPILERS = ("gcc", "clang")
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror", "-O2")
@@ -41,18 +42,10 @@ def _complaint(compiler: str, sources: Mapping[str, bytes]) -> str:
             (Path(place) / name).write_bytes(content)
         command = [compiler, *STRICT, "-c", *(name for name in sources if name.endswith(".c"))]
         try:
-            run = subprocess.run(
-                command,
-                cwd=place,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=COMPILE_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return f"{compiler} did not end"
-    complaints = [line for line in run.stderr.splitlines() if "error" in line or "warning" in line]
-    if run.returncode == 0 and not complaints:
+            done = run_tool(command, Path(place), COMPILE_SECONDS)
+        except GateUnavailable as error:
+            return error.message
+    complaints = [line for line in done.errors.splitlines() if "error" in line or "warning" in line]
+    if done.status == 0 and not complaints:
         return ""
     return f"{compiler}: {(complaints or ['failed'])[0][:120]}"
