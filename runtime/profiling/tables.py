@@ -66,18 +66,19 @@ def _figure_table(subject: Subject) -> Table:
     table.add_column("least – greatest", justify="right", overflow="fold")
     table.add_column("class", no_wrap=True)
     table.add_column("note", justify="right", no_wrap=True)
-    _add_figures(table, subject.figures, notes)
+    _add_figures(table, Reading(backend="", place="", figures=subject.figures), notes)
     for part in subject.readings:
         if not (part.figures or part.unavailable or part.matches is not None):
             continue
         table.add_section()
         table.add_row(f"[bold]{escape(_place(part))}[/]")
-        _add_figures(table, part.figures, notes, f" [{part.place}]")
+        _add_figures(table, part, notes)
         _add_agreement(table, part, notes)
         for lacking in part.unavailable:
             note = notes.number(lacking.reason)
-            name = lacking.name.removesuffix(f" [{part.place}]")
-            table.add_row(escape(name), DASH, "", "[yellow]unavailable[/]", note)
+            table.add_row(
+                escape(_short(lacking.name, part)), DASH, "", "[yellow]unavailable[/]", note
+            )
     counts = ", ".join(f"{count} {kind}" for kind, count in subject.operators.items())
     lines = [f"operators: {counts}"] if counts else []
     table.caption = escape("\n".join((*notes.lines(), *lines, f"SHA-256 {subject.sha256}")))
@@ -89,9 +90,14 @@ def _place(part: Reading) -> str:
     return part.backend if part.place in ("", part.backend) else f"{part.backend}, {part.place}"
 
 
-def _add_figures(table: Table, figures: Sequence[Figure], notes: _Notes, place: str = "") -> None:
-    """One row each, without the name of its place, which stands above; what share of a hop a step
-    takes stands beside the step."""
+def _short(name: str, part: Reading) -> str:
+    """The name of a figure without its place, which stands above."""
+    return name.removesuffix(f" [{part.place}]").removesuffix(f" [{part.backend} {part.place}]")
+
+
+def _add_figures(table: Table, part: Reading, notes: _Notes) -> None:
+    """One row each; what share of a hop a step takes stands beside the step."""
+    figures = part.figures
     names = {figure.name for figure in figures}
     parts = {
         step: figure
@@ -103,11 +109,11 @@ def _add_figures(table: Table, figures: Sequence[Figure], notes: _Notes, place: 
         if figure in parts.values():
             continue
         value, span = _value(figure), _span(figure)
-        if part := parts.get(figure.name):
-            value += f"\n({format_value(part)} of hop)"
+        if share := parts.get(figure.name):
+            value += f"\n({format_value(share)} of hop)"
         tool = "" if figure.tool in figure.conditions else figure.tool
         note = notes.number(tool, figure.conditions)
-        name = figure.name.removesuffix(place)
+        name = _short(figure.name, part)
         table.add_row(escape(name), escape(value), span, figure.provenance.value, note)
 
 
