@@ -27,9 +27,9 @@ EFFECT_COLOURS = {"pass": "green", "fail": "bold red", "warn": "yellow", "none":
 def report_tables(report: ProfileReport, operators: bool) -> list[Table]:
     """For every artefact its figures, with ``operators`` those too, and the fit; then ratios, what
     could not be measured, and what the report was made with."""
-    tables = []
+    tables, notes = [], _Notes()
     for subject in report.subjects:
-        tables.append(_figure_table(subject))
+        tables.append(_figure_table(subject, notes))
         if operators:
             tables += [
                 _operator_table(subject, part) for part in subject.readings if part.operators
@@ -48,18 +48,22 @@ class _Notes:
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
+        self._said = 0
 
     def number(self, *parts: str) -> str:
         text = "; ".join(filter(None, parts))
         return str(self._numbers.setdefault(text, len(self._numbers) + 1)) if text else ""
 
     def lines(self) -> list[str]:
-        return [f"{number}: {text}" for text, number in self._numbers.items()]
+        """The notes that came up since they were last asked for: none is said twice."""
+        fresh = [f"{number}: {text}" for text, number in self._numbers.items()][self._said :]
+        self._said = len(self._numbers)
+        return fresh
 
 
-def _figure_table(subject: Subject) -> Table:
-    """Figures with provenance, a part for each place; tools and conditions as notes below."""
-    notes = _Notes()
+def _figure_table(subject: Subject, notes: _Notes) -> Table:
+    """Figures with provenance, a part for each place; tools and conditions as notes below, as far
+    as no table above has them."""
     table = Table(title=escape(f"{subject.artefact} ({subject.format})"))
     table.add_column("figure", overflow="fold")
     table.add_column("value", justify="right", overflow="fold")

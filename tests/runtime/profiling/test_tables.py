@@ -57,3 +57,11 @@ def test_masks_that_differ_stand_out() -> None:
     text = printed(report(subject("a", wrong)))
     assert "differ" in text
     assert "frame 3, value 7" in text
+
+
+def test_a_note_of_several_models_is_said_once() -> None:
+    alone = printed(report(subject("a")), operators=False)
+    both = printed(report(subject("a"), subject("b")), operators=False)
+    said = [line for line in alone.splitlines() if line[:1].isdigit() and ": " in line]
+    assert said
+    assert all(both.count(line) == 1 for line in said)
