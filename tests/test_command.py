@@ -223,6 +223,8 @@ def test_a_signal_ends_with_a_sentence_and_its_status(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Whoever runs the tests under nohup ignores a signal that is not to be ignored here.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
