@@ -14,6 +14,7 @@ from export.formats import FORMATS, Format
 from export.rehearsal import Rehearsal, rehearse
 from export.subjects import Role, Subject
 from runtime.figures import Figure, Provenance
+from runtime.profiling.exact import exact
 from runtime.profiling.needs_of import needs_of
 from runtime.profiling.records import Unavailable
 from runtime.stft import StftContract
@@ -104,17 +105,6 @@ def _formats(targets: Sequence[Target]) -> list[Format]:
     return list(dict.fromkeys((DEFAULT_FORMAT, *map(_format_of, targets))))
 
 
-def _exact(name: str, value: float, unit: str, tool: str, conditions: str = "") -> Figure:
-    return Figure(
-        name=name,
-        value=value,
-        unit=unit,
-        provenance=Provenance.EXACT,
-        tool=tool,
-        conditions=conditions,
-    )
-
-
 def look_ahead_samples(subject: Subject) -> int:
     """Delay that the network itself adds to that of the contract."""
     network = subject.network
@@ -125,8 +115,8 @@ def _contract_figures(subject: Subject) -> list[Figure]:
     contract = subject.contract
     delay = contract.algorithmic_delay + look_ahead_samples(subject)
     return [
-        _exact("steps per second", contract.steps_per_second, "1/s", "contract"),
-        _exact(
+        exact("steps per second", contract.steps_per_second, "1/s", "contract"),
+        exact(
             "algorithmic delay",
             contract.milliseconds(delay),
             "ms",
@@ -140,15 +130,15 @@ def _figures(rehearsal: Rehearsal, subject: Subject) -> tuple[list[Figure], list
     graph, contract = rehearsal.graph, subject.contract
     states = state_values(graph)
     figures = [
-        _exact("parameters", graph.parameters, "", TOOL, "batch norm folded"),
-        _exact("work per step", graph.macs, "MAC", TOOL),
-        _exact("work per second", graph.macs * contract.steps_per_second, "MAC/s", TOOL),
+        exact("parameters", graph.parameters, "", TOOL, "batch norm folded"),
+        exact("work per step", graph.macs, "MAC", TOOL),
+        exact("work per second", graph.macs * contract.steps_per_second, "MAC/s", TOOL),
         *_contract_figures(subject),
-        _exact("states, int8", states, "bytes", TOOL),
-        _exact("states, float", 4 * states, "bytes", TOOL),
-        _exact("weights, int8", weight_bytes(graph, 1), "bytes", TOOL, "biases int32"),
-        _exact("weights, float", weight_bytes(graph, 4), "bytes", TOOL),
-        _exact(
+        exact("states, int8", states, "bytes", TOOL),
+        exact("states, float", 4 * states, "bytes", TOOL),
+        exact("weights, int8", weight_bytes(graph, 1), "bytes", TOOL, "biases int32"),
+        exact("weights, float", weight_bytes(graph, 4), "bytes", TOOL),
+        exact(
             "model file, int8",
             rehearsal.sidecar.model.bytes,
             "bytes",
@@ -171,7 +161,7 @@ def _counted(subject: Subject) -> tuple[list[Figure], list[Unavailable], int | N
     network, contract = subject.network, subject.contract
     parameters = parameters_of(network)
     tool = "torch"
-    figures = [_exact("parameters", parameters, "", tool, "batch norm not folded")]
+    figures = [exact("parameters", parameters, "", tool, "batch norm not folded")]
     unavailable = [
         Unavailable(name=name, reason="the network has no step graph")
         for name in ("states", "model file, int8", "activations alive at once, int8", "TFLM arena")
@@ -184,10 +174,10 @@ def _counted(subject: Subject) -> tuple[list[Figure], list[Unavailable], int | N
         return [*figures, *_contract_figures(subject)], unavailable, None
     counted = "torch, flop counter"
     figures += [
-        _exact("work per step", macs, "MAC", counted, "convolutions and matrix products"),
-        _exact("work per second", macs * contract.steps_per_second, "MAC/s", counted),
+        exact("work per step", macs, "MAC", counted, "convolutions and matrix products"),
+        exact("work per second", macs * contract.steps_per_second, "MAC/s", counted),
         *_contract_figures(subject),
-        _exact("weights, float", 4 * parameters, "bytes", tool),
+        exact("weights, float", 4 * parameters, "bytes", tool),
     ]
     return figures, unavailable, macs
 

@@ -14,17 +14,17 @@ def exact_figures(sidecar: Sidecar) -> list[Figure]:
     work = network.macs_per_step
     return [
         *_sizes(sidecar),
-        _exact("parameters", network.parameters, "", exporter),
-        _exact("work per step", work, "MAC", exporter, "one hop, one channel"),
-        _exact(
+        exact("parameters", network.parameters, "", exporter),
+        exact("work per step", work, "MAC", exporter, "one hop, one channel"),
+        exact(
             "work per second",
             work * steps_per_second,
             "MAC/s",
             exporter,
             f"{steps_per_second:g} steps/s",
         ),
-        _exact("hop", contract.milliseconds(contract.hop), "ms", "contract"),
-        _exact(
+        exact("hop", contract.milliseconds(contract.hop), "ms", "contract"),
+        exact(
             "algorithmic delay",
             contract.milliseconds(contract.algorithmic_delay),
             "ms",
@@ -37,7 +37,7 @@ def exact_figures(sidecar: Sidecar) -> list[Figure]:
 def _sizes(sidecar: Sidecar) -> list[Figure]:
     """The file a device stores, or what C takes once compiled."""
     if not sidecar.memory:
-        return [_exact("model size", sidecar.model.bytes, "bytes", "file size")]
+        return [exact("model size", sidecar.model.bytes, "bytes", "file size")]
     parts = (
         ("constants", "constants", "flash, without code"),
         ("static RAM", "ram", "states and arena"),
@@ -45,13 +45,14 @@ def _sizes(sidecar: Sidecar) -> list[Figure]:
         ("static RAM of the audio path", "audio_ram", "what is heard and overlaps; features, mask"),
     )
     return [
-        _exact(name, sidecar.memory[key], "bytes", "generator", what)
+        exact(name, sidecar.memory[key], "bytes", "generator", what)
         for name, key, what in parts
         if key in sidecar.memory
     ]
 
 
-def _exact(name: str, value: float, unit: str, tool: str, conditions: str = "") -> Figure:
+def exact(name: str, value: float, unit: str, tool: str, conditions: str = "") -> Figure:
+    """A figure that was counted."""
     return Figure(
         name=name,
         value=value,
