@@ -62,7 +62,11 @@ Text = Annotated[str, AfterValidator(_printable)]
 
 class _Record(BaseModel):
     model_config = ConfigDict(
-        frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False
+        defer_build=True,  # a record that is part of another need not be built by itself
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        allow_inf_nan=False,
     )
 
 
