@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -138,7 +139,7 @@ class LiveSession:
         """How it goes; ``device_seconds`` is the latency the device states."""
         duration = self.block / self.contract.sample_rate
         count = max(1, round(RECENT_SECONDS / duration))
-        recent = np.asarray(list(self._times)[-count:] or [0.0]) / duration
+        recent = np.asarray(list(islice(reversed(self._times), count)) or [0.0]) / duration
         return Status(
             seconds=self._blocks * duration,
             blocks=self._blocks,

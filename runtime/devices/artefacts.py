@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from runtime.artefact import Artefact, source_files
 from runtime.devices.bare_metal import simulate
 from runtime.devices.compiling import CompilerName, Optimisation
-from runtime.devices.golden import golden_vectors
-from runtime.devices.simulation import GoldenVectors, OperatorLabel, SimulationReport
-from runtime.engines.native_audio import open_audio
+from runtime.devices.golden import golden_audio, golden_vectors
+from runtime.devices.simulation import OperatorLabel, SimulationReport
 from runtime.generated_c import audio_source, model_name
-from runtime.probe_signal import probe_signal
 from runtime.profiling.operators import c_rows
-from runtime.stft import FloatArray
 
 FRAMES = 100
 
@@ -54,9 +49,7 @@ def simulate_audio(
     golden sound is that of the same sources compiled for this machine. Raises what
     :func:`simulate_artefact` raises, and InputError for an artefact without an audio path.
     """
-    audio = open_audio(artefact)
-    hops = np.stack(_hops(artefact, frames))
-    golden = GoldenVectors(hops, np.stack([audio.push(hop) for hop in hops]))
+    golden = golden_audio(artefact, frames)
     sources = source_files(artefact)
     return simulate(
         sources, golden, core, call="audio", compiler=compiler, optimisation=optimisation
@@ -67,12 +60,6 @@ def has_audio(artefact: Artefact) -> bool:
     """Whether the whole audio path is among the files of a C artefact."""
     files = source_files(artefact)
     return audio_source(model_name(files)) in files
-
-
-def _hops(artefact: Artefact, frames: int) -> list[FloatArray]:
-    contract = artefact.sidecar.contract
-    seconds = (frames + 1) * contract.hop / contract.sample_rate
-    return probe_signal(contract, seconds)[:frames]
 
 
 def labels_of(source: bytes) -> tuple[OperatorLabel, ...]:

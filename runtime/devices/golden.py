@@ -7,8 +7,10 @@ import numpy as np
 from runtime.artefact import Artefact
 from runtime.devices.simulation import GoldenVectors
 from runtime.engines import open_engine
+from runtime.engines.native_audio import open_audio
 from runtime.pack_vectors import record_vectors
 from runtime.probe_signal import probe_signal
+from runtime.stft import FloatArray
 from targets.errors import InputError
 
 
@@ -23,11 +25,23 @@ def golden_vectors(artefact: Artefact, frames: int) -> GoldenVectors:
             f"{artefact.path.name} is not C: a microcontroller's bench runs no interpreter.",
             hint="Export the model as c-int8 as well.",
         )
-    contract = artefact.sidecar.contract
-    seconds = (frames + 1) * contract.hop / contract.sample_rate
-    signal = np.concatenate(probe_signal(contract, seconds))[: frames * contract.hop]
+    signal = np.concatenate(_hops(artefact, frames))
     recorded = record_vectors(artefact.sidecar, open_engine(artefact, "native"), signal)
     return GoldenVectors(
         recorded.features.reshape(len(recorded.features), -1),
         recorded.mask.reshape(len(recorded.mask), -1),
     )
+
+
+def golden_audio(artefact: Artefact, frames: int) -> GoldenVectors:
+    """The same sound hop by hop, ``[frames, hop]``, and what the audio path of this C makes of it
+    on this machine. Raises InputError for an artefact without an audio path."""
+    audio = open_audio(artefact)
+    hops = _hops(artefact, frames)
+    return GoldenVectors(np.stack(hops), np.stack([audio.push(hop) for hop in hops]))
+
+
+def _hops(artefact: Artefact, frames: int) -> list[FloatArray]:
+    contract = artefact.sidecar.contract
+    seconds = (frames + 1) * contract.hop / contract.sample_rate
+    return probe_signal(contract, seconds)[:frames]

@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from runtime.artefact import Artefact, source_files
-from runtime.devices.golden import golden_vectors
+from runtime.devices.golden import golden_audio, golden_vectors
 from runtime.devices.linux_compiler import Build, install
 from runtime.devices.linux_figures import Bench, audio_figures, operator_row, step_figures
 from runtime.devices.linux_runner import PROGRAM, SOURCE, RunnerResults, furnish, run
 from runtime.devices.remote import Shell
 from runtime.devices.simulation import GoldenVectors, compare
-from runtime.engines.native_audio import open_audio
 from runtime.generated_c import audio_source, model_name
-from runtime.probe_signal import probe_signal
 from runtime.profiling.backends import Request
 from runtime.profiling.operators import c_rows
 from runtime.profiling.records import OperatorRow, Reading
@@ -49,7 +47,7 @@ class NativeTask:
         if figures:
             rows = self._operators(name, bodies, vectors)
         if audio_source(name) in source_files(self.artefact):
-            hops = self._hops()
+            hops = golden_audio(self.artefact, self.request.frames)
             self._furnish("audio", hops)
             both = (audio_source(name), *bodies)
             audio, compiler = self._timed("audio", f"{PROGRAM}_audio", both, hops)
@@ -78,14 +76,6 @@ class NativeTask:
         program = f"{PROGRAM}_operators"
         results, _ = self._timed("step", program, bodies, vectors, definitions, hooks)
         return tuple(operator_row(self.bench, row, results) for row in known)
-
-    def _hops(self) -> GoldenVectors:
-        """Hops of sound, and what the same sources make of them on this machine."""
-        contract, frames = self.artefact.sidecar.contract, self.request.frames
-        signal = probe_signal(contract, (frames + 1) * contract.hop / contract.sample_rate)
-        audio = open_audio(self.artefact)
-        hops = signal[:frames]
-        return GoldenVectors(np.stack(hops), np.stack([audio.push(hop) for hop in hops]))
 
     def _furnish(self, part: str, vectors: GoldenVectors) -> str:
         """Sources in a folder of their own, and their input on the device."""

@@ -6,10 +6,9 @@ import errno
 import os
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from runtime.artefact import Artefact
 from runtime.devices.bench_reading import reading_of
@@ -34,7 +33,7 @@ def measure(artefacts: Sequence[Artefact], request: Request) -> Findings:
     """
     port, baud = parse_address(request.address)
     models = c_models(artefacts)
-    with SerialWire(port, baud) as wire:
+    with closing(SerialWire(port, baud)) as wire:
         session = Session(wire)
         hello = session.hello()
         chosen = choose(hello, {name: a.sidecar.model.sha256 for name, a in models.items()}, port)
@@ -120,17 +119,6 @@ class SerialWire:
             f"{self.name} went away in the middle.",
             hint="Check cable and power of the board, then run it again.",
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _open(port: str, baud: int) -> Any:

@@ -9,7 +9,7 @@ import socket
 import stat
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 from runtime.artefact import Artefact
 from runtime.devices.bench_reading import reading_of
@@ -85,7 +85,7 @@ def _reader(place: str, stack: ExitStack) -> Read:
         raise InputError("No trace is named.", hint="Write --on swo:FILE, HOST:PORT or PORT@BAUD.")
     if _SERIAL.fullmatch(place):
         port, _, baud = place.rpartition("@")
-        return stack.enter_context(SerialWire(port, int(baud))).read
+        return stack.enter_context(closing(SerialWire(port, int(baud)))).read
     if found := _TCP.fullmatch(place):
         return _descriptor(_connected(place, found["host"], int(found["port"]), stack))
     try:

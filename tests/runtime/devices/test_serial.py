@@ -6,6 +6,7 @@ import builtins
 import os
 import tomllib
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -277,7 +278,7 @@ def test_a_port_that_is_not_there(artefact: Artefact) -> None:
 def test_a_port_in_use(board: FakeBoard, artefact: Artefact) -> None:
     with (
         plugged_in(board) as port,
-        serial.SerialWire(port, 9_600),
+        closing(serial.SerialWire(port, 9_600)),
         pytest.raises(GateUnavailable, match="in use by another program"),
     ):
         serial.measure([artefact], Request(address=port))

@@ -56,7 +56,10 @@ def sent(folder: Path, artefact: Artefact) -> bytes:
         pytest.skip("QEMU or the compiler is not installed")
     built(folder, "OUTPUT_ONLY=1")
     unpacker, whole = Unpacker(), b""
-    with running(folder, "OUTPUT_ONLY=1") as board, serial.SerialWire(board.port, 115_200) as wire:
+    with (
+        running(folder, "OUTPUT_ONLY=1") as board,
+        closing(serial.SerialWire(board.port, 115_200)) as wire,
+    ):
         hellos = 0
         while hellos < 3:
             received = wire.read(10.0)
