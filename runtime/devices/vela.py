@@ -64,7 +64,7 @@ def measure(artefacts: Sequence[Artefact], request: Request) -> Findings:
 
 def _configuration(request: Request) -> Vela:
     parts = request.address.split("/")
-    if len(parts) == 3:
+    if len(parts) == 3 and not request.address.endswith(".toml"):
         config, system, mode = parts
         return Vela(accelerator_config=config, system_config=system, memory_mode=mode)
     target = load_target(request.address) if request.address else request.target
@@ -175,7 +175,8 @@ def _figures(
     place, clock = vela.accelerator_config, float(summary["core_clock"])
     system = f"{vela.system_config}, {vela.memory_mode}, {clock / 1e6:g} MHz"
     total = float(summary["cycles_total"])
-    each = [float(summary[f"cycles_{part}"]) for part in ("npu", *(_access(m) for m in MEMORIES))]
+    parts = ("npu", *(f"{memory}_access" for memory in MEMORIES))
+    each = [float(summary[f"cycles_{part}"]) for part in parts]
     overlap = (
         f"{system}; least: NPU and every memory busy at once throughout, greatest: never at once; "
         "compiler's estimate, operators on the CPU not included"
@@ -226,10 +227,6 @@ def _figures(
             name = memory.replace("_", " ").replace("sram", "SRAM").replace("dram", "DRAM")
             figures.append(figure(name, used, "bytes", f"{system}, as Vela places tensors"))
     return tuple(figures)
-
-
-def _access(memory: str) -> str:
-    return f"{memory}_access"
 
 
 def _operators(layers: Sequence[_Layer], refused: dict[str, str]) -> tuple[OperatorRow, ...]:

@@ -94,7 +94,7 @@ def usual_places(artefacts: Sequence[Artefact], target: Target | None) -> tuple[
             places.append(Place("simulator", core))
         npu = any(part.vela for part in target.accelerators)
         if npu and any(artefact.sidecar.target == "tflite-int8" for artefact in artefacts):
-            places.append(Place("vela", target.name))
+            places.append(Place("vela"))  # the one of the target
     return tuple(places)
 
 

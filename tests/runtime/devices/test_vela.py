@@ -13,8 +13,10 @@ from runtime.doctor import installed_version
 from runtime.figures import Provenance
 from runtime.profiling.backends import Request
 from runtime.profiling.records import Reading
+from targets.catalog import load_target
 from targets.errors import GateUnavailable, InputError
 from targets.schema import Vela
+from targets.writing import profile_text
 from tests.runtime.tiny_models import write_artefact
 
 ETHOS = "ethos-u55-128/Ethos_U55_High_End_Embedded/Shared_Sram"
@@ -76,6 +78,19 @@ def test_no_npu_is_guessed(artefact: Artefact) -> None:
         _only(artefact, "")
     with pytest.raises(InputError, match="cortex-m4 has no Ethos-U"):
         _only(artefact, "cortex-m4")
+
+
+@needs_vela
+def test_the_npu_of_a_target_in_a_file_or_of_the_request(
+    artefact: Artefact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = load_target("corstone-300")
+    monkeypatch.chdir(tmp_path)
+    own = Path("boards", "own-board.toml")
+    own.parent.mkdir()
+    own.write_text(profile_text(target.model_copy(update={"name": "own-board"})))
+    by_request = vela.measure([artefact], Request(target=target)).readings[0][0]
+    assert _only(artefact, f"./{own}").figures == by_request.figures
 
 
 @needs_vela

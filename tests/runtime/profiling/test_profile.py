@@ -159,6 +159,8 @@ def test_what_stands_in_for_a_target(artefact: Artefact) -> None:
         Place("host"),
         Place("simulator", "cortex-m4"),
     )
+    # Without a name: a target of the user's own file is known to the request alone.
+    assert usual_places([artefact], load_target("corstone-300"))[1:] == (Place("vela"),)
     assert usual_places([c], load_target("phone")) == (Place("host"),)
 
 
