@@ -10,7 +10,7 @@ import pytest
 
 from runtime.artefact import Artefact
 from runtime.contract import StftContract
-from runtime.devices import linux_native
+from runtime.devices import golden
 from runtime.devices.linux import measure_on
 from runtime.devices.linux_device import Core, Device
 from runtime.devices.linux_figures import Bench, core_in_words
@@ -66,7 +66,7 @@ def test_sound_that_differs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         audio.__class__ = Louder
         return audio
 
-    monkeypatch.setattr(linux_native, "open_audio", louder)
+    monkeypatch.setattr(golden, "open_audio", louder)
     reading = measured(c_of(listening(tmp_path, "tflite-fp32", StftContract())), tmp_path)
     assert reading.matches is False
     assert reading.difference.startswith("audio: frame 0, value 0:")
