@@ -146,6 +146,67 @@ class TcnBottleneck(Bottleneck):
         return self.forward(frame, states)
 
 
+class DualPathBlock(nn.Module):
+    """Time, then frequency, each as a residual over ``[batch, channels, time, bins]``.
+
+    x + W GRU(x) with one GRU for all bins, each with a state of its own; then
+    x + M ReLU(norm(V x)), where V mixes channels and M bins. Dual paths after Luo, Chen and Yoshioka
+    2020 (DPRNN); a product along frequency in place of their second recurrence, which would make
+    one bin of a frame wait for another. The state is ``[batch, hidden, 1, bins]``.
+    """
+
+    def __init__(self, channels: int, bins: int, hidden: int) -> None:
+        super().__init__()
+        self.gru = nn.GRU(channels, hidden, batch_first=True)
+        self.leave = nn.Linear(hidden, channels)
+        self.enter = nn.Conv2d(channels, channels, 1, bias=False)
+        self.norm = SharedBatchNorm(channels)
+        self.mix = nn.Linear(bins, bins, bias=False)
+
+    def forward(self, sequence: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        batch, channels, time, bins = sequence.shape
+        by_bin = sequence.permute(0, 3, 2, 1).reshape(batch * bins, time, channels)
+        start = state[:, :, 0].transpose(1, 2).reshape(1, batch * bins, -1)
+        heard, last = self.gru(by_bin, start.contiguous())
+        change = self.leave(heard).view(batch, bins, time, channels).permute(0, 3, 2, 1)
+        value = sequence + change
+        value = value + self.mix(functional.relu(self.norm(self.enter(value))))
+        return value, last.view(batch, bins, -1).transpose(1, 2).unsqueeze(2)
+
+
+class DualPathBottleneck(Bottleneck):
+    """Blocks that remember every bin of the deepest level by itself; few weights, much memory.
+
+    The states are named ``dual0``, ``dual1``, …, one a block; the latents are the frames that the
+    last block leaves, flattened.
+    """
+
+    def __init__(self, channels: int, bins: int, hidden: int, blocks: int = 2) -> None:
+        super().__init__(channels, bins, hidden)
+        self.blocks = nn.ModuleList(DualPathBlock(channels, bins, hidden) for _ in range(blocks))
+
+    @property
+    def width(self) -> int:
+        return self.channels * self.bins
+
+    def initial_states(self, batch: int) -> States:
+        device = next(self.parameters()).device
+        shape = (batch, self.hidden, 1, self.bins)
+        return {f"dual{n}": torch.zeros(shape, device=device) for n in range(len(self.blocks))}
+
+    def forward(self, sequence: Tensor, states: States, ahead: int = 0) -> Result:
+        value = functional.pad(sequence, (0, 0, 0, ahead))
+        following: States = {}
+        for index, block in enumerate(self.blocks):
+            value, following[f"dual{index}"] = block(value, states[f"dual{index}"])
+        latent = self.latent(_flatten(value[:, :, ahead:]))
+        return _unflatten(latent, self.bins), following, latent
+
+    def step(self, frame: Tensor, states: States) -> Result:
+        # One frame is a sequence of one.
+        return self.forward(frame, states)
+
+
 class BidirectionalGruBottleneck(Bottleneck):
     """Two GRUs, one of them backwards in time: for teachers, which need not stream.
 

@@ -15,6 +15,7 @@ from distill.bands import BandLayer, Bands, centres
 from distill.bottlenecks import (
     BidirectionalGruBottleneck,
     Bottleneck,
+    DualPathBottleneck,
     GruBottleneck,
     States,
     TcnBottleneck,
@@ -31,6 +32,7 @@ MASK_START = {"complex": 1.0, "real": math.log(math.tanh(1.0) / (1.0 - math.tanh
 BOTTLENECKS: dict[str, type[Bottleneck]] = {
     "gru": GruBottleneck,
     "tcn": TcnBottleneck,
+    "dual": DualPathBottleneck,
     "bigru": BidirectionalGruBottleneck,
 }
 
@@ -46,11 +48,12 @@ class UNetConfig(BaseModel):
     bins: int = 256
     widths: tuple[int, ...] = (16, 24, 32, 32)
     hidden: int = Field(64, ge=1)
+    blocks: int = Field(2, ge=1)
     patch: int = Field(4, ge=1)
     kernel_time: int = Field(2, ge=1)
     kernel_frequency: int = Field(3, ge=1)
     mask: Literal["complex", "real"] = "complex"
-    bottleneck: Literal["gru", "tcn", "bigru"] = "gru"
+    bottleneck: Literal["gru", "tcn", "dual", "bigru"] = "gru"
     look_ahead: int = Field(0, ge=0)
     bands: Bands | None = None
 
@@ -135,9 +138,7 @@ class UNet(nn.Module):
             _encoder(config, level, first=index == 0) for index, level in enumerate(levels)
         )
         deepest = levels[-1]
-        self.bottleneck: Bottleneck = BOTTLENECKS[config.bottleneck](
-            deepest.outputs, deepest.bins // deepest.stride, config.hidden
-        )
+        self.bottleneck = _bottleneck(config, deepest.outputs, deepest.bins // deepest.stride)
         self.decoder = nn.ModuleList(
             _decoder(config, level, last=index == 0)
             for index, level in reversed(list(enumerate(levels)))
@@ -214,6 +215,12 @@ class UNet(nn.Module):
             value = layer(value + skip)
         mask = torch.tanh(value) if self.config.mask == "complex" else torch.sigmoid(value)
         return mask if self.bands is None else self.bands.expand(mask)
+
+
+def _bottleneck(config: UNetConfig, channels: int, bins: int) -> Bottleneck:
+    if config.bottleneck == "dual":
+        return DualPathBottleneck(channels, bins, config.hidden, config.blocks)
+    return BOTTLENECKS[config.bottleneck](channels, bins, config.hidden)
 
 
 def _encoder(config: UNetConfig, level: _Level, *, first: bool) -> CausalConv:
