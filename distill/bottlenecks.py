@@ -56,10 +56,7 @@ class Bottleneck(nn.Module):
 class GruBottleneck(Bottleneck):
     """Gated recurrent unit with a linear way out; its state is named ``gru``.
 
-    ``forward`` uses the fused kernel, ``step`` writes the cell out as matrix products
-    (Cho et al. 2014, with the reset gate after the recurrent product as in cuDNN):
-
-    r = σ(W_r x + U_r h), z = σ(W_z x + U_z h), n = tanh(W_n x + r ⊙ U_n h), h' = n + z ⊙ (h − n)
+    ``forward`` uses the fused kernel, ``step`` the cell written out: see :func:`gru_cell`.
     """
 
     def __init__(self, channels: int, bins: int, hidden: int) -> None:
@@ -77,13 +74,7 @@ class GruBottleneck(Bottleneck):
         return _unflatten(self.expand(latent), self.bins), {"gru": last.squeeze(0)}, latent
 
     def step(self, frame: Tensor, states: States) -> Result:
-        entry, state = _flatten(frame)[:, 0], states["gru"]
-        input_weight, hidden_weight, input_bias, hidden_bias = self.gru.all_weights[0]
-        ir, iz, inew = functional.linear(entry, input_weight, input_bias).chunk(3, dim=-1)
-        hr, hz, hnew = functional.linear(state, hidden_weight, hidden_bias).chunk(3, dim=-1)
-        reset, update = torch.sigmoid(ir + hr), torch.sigmoid(iz + hz)
-        candidate = torch.tanh(inew + reset * hnew)
-        state = candidate + update * (state - candidate)
+        state = gru_cell(self.gru, _flatten(frame)[:, 0], states["gru"])
         latent = self.latent(state.unsqueeze(1))
         return _unflatten(self.expand(latent), self.bins), {"gru": state}, latent
 
@@ -150,9 +141,11 @@ class DualPathBlock(nn.Module):
     """Time, then frequency, each as a residual over ``[batch, channels, time, bins]``.
 
     x + W GRU(x) with one GRU for all bins, each with a state of its own; then
-    x + M ReLU(norm(V x)), where V mixes channels and M bins. Dual paths after Luo, Chen and Yoshioka
-    2020 (DPRNN); a product along frequency in place of their second recurrence, which would make
-    one bin of a frame wait for another. The state is ``[batch, hidden, 1, bins]``.
+    x + M ReLU(norm(V x)), where V mixes channels and M bins. Dual paths after Luo, Chen and
+    Yoshioka (DPRNN, ICASSP 2020, arXiv 1910.06379), between encoder and decoder of a spectral
+    network as Le et al. put them (DPCRN, Interspeech 2021); a product along frequency in place of
+    their second recurrence, which would make one bin of a frame wait for another. The state is
+    ``[batch, hidden, 1, bins]``.
     """
 
     def __init__(self, channels: int, bins: int, hidden: int) -> None:
@@ -169,9 +162,18 @@ class DualPathBlock(nn.Module):
         start = state[:, :, 0].transpose(1, 2).reshape(1, batch * bins, -1)
         heard, last = self.gru(by_bin, start.contiguous())
         change = self.leave(heard).view(batch, bins, time, channels).permute(0, 3, 2, 1)
-        value = sequence + change
-        value = value + self.mix(functional.relu(self.norm(self.enter(value))))
+        value = self._across(sequence + change)
         return value, last.view(batch, bins, -1).transpose(1, 2).unsqueeze(2)
+
+    def step(self, frame: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """One frame ``[batch, channels, 1, bins]``, with the cell written out."""
+        by_bin, past = (value[:, :, 0].transpose(1, 2) for value in (frame, state))
+        heard = gru_cell(self.gru, by_bin, past)
+        change = self.leave(heard).transpose(1, 2).unsqueeze(2)
+        return self._across(frame + change), heard.transpose(1, 2).unsqueeze(2)
+
+    def _across(self, value: Tensor) -> Tensor:
+        return value + self.mix(functional.relu(self.norm(self.enter(value))))
 
 
 class DualPathBottleneck(Bottleneck):
@@ -199,12 +201,18 @@ class DualPathBottleneck(Bottleneck):
         following: States = {}
         for index, block in enumerate(self.blocks):
             value, following[f"dual{index}"] = block(value, states[f"dual{index}"])
-        latent = self.latent(_flatten(value[:, :, ahead:]))
-        return _unflatten(latent, self.bins), following, latent
+        return self._left(value[:, :, ahead:], following)
 
     def step(self, frame: Tensor, states: States) -> Result:
-        # One frame is a sequence of one.
-        return self.forward(frame, states)
+        value, following = frame, {}
+        for index, module in enumerate(self.blocks):
+            name, block = f"dual{index}", cast(DualPathBlock, module)
+            value, following[name] = block.step(value, states[name])
+        return self._left(value, following)
+
+    def _left(self, value: Tensor, following: States) -> Result:
+        latent = self.latent(_flatten(value))
+        return _unflatten(latent, self.bins), following, latent
 
 
 class BidirectionalGruBottleneck(Bottleneck):
@@ -233,8 +241,22 @@ class BidirectionalGruBottleneck(Bottleneck):
         """Raises InputError: what comes later is not known yet."""
         raise InputError(
             "The bottleneck `bigru` hears the whole recording and cannot stream.",
-            hint="Use it for a teacher; a student needs `bottleneck: gru` or `tcn`.",
+            hint="Use it for a teacher; a student needs `bottleneck: gru`, `tcn` or `dual`.",
         )
+
+
+def gru_cell(gru: nn.GRU, entry: Tensor, state: Tensor) -> Tensor:
+    """The new state ``[…, hidden]`` from one entry ``[…, inputs]``, as matrix products.
+
+    Cho et al. 2014, with the reset gate after the recurrent product as in cuDNN:
+    r = σ(W_r x + U_r h), z = σ(W_z x + U_z h), n = tanh(W_n x + r ⊙ U_n h), h' = n + z ⊙ (h − n)
+    """
+    input_weight, hidden_weight, input_bias, hidden_bias = gru.all_weights[0]
+    ir, iz, inew = functional.linear(entry, input_weight, input_bias).chunk(3, dim=-1)
+    hr, hz, hnew = functional.linear(state, hidden_weight, hidden_bias).chunk(3, dim=-1)
+    reset, update = torch.sigmoid(ir + hr), torch.sigmoid(iz + hz)
+    candidate = torch.tanh(inew + reset * hnew)
+    return candidate + update * (state - candidate)
 
 
 def _flatten(sequence: Tensor) -> Tensor:

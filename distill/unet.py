@@ -49,6 +49,7 @@ class UNetConfig(BaseModel):
     widths: tuple[int, ...] = (16, 24, 32, 32)
     hidden: int = Field(64, ge=1)
     blocks: int = Field(2, ge=1)
+    full_band: int = Field(0, ge=0)
     patch: int = Field(4, ge=1)
     kernel_time: int = Field(2, ge=1)
     kernel_frequency: int = Field(3, ge=1)
@@ -219,7 +220,7 @@ class UNet(nn.Module):
 
 def _bottleneck(config: UNetConfig, channels: int, bins: int) -> Bottleneck:
     if config.bottleneck == "dual":
-        return DualPathBottleneck(channels, bins, config.hidden, config.blocks)
+        return DualPathBottleneck(channels, bins, config.hidden, config.blocks, config.full_band)
     return BOTTLENECKS[config.bottleneck](channels, bins, config.hidden)
 
 
