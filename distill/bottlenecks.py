@@ -183,8 +183,15 @@ class DualPathBottleneck(Bottleneck):
     last block leaves, flattened.
     """
 
-    def __init__(self, channels: int, bins: int, hidden: int, blocks: int = 2) -> None:
+    def __init__(
+        self, channels: int, bins: int, hidden: int, blocks: int = 2, full_band: int = 0
+    ) -> None:
         super().__init__(channels, bins, hidden)
+        if full_band:
+            raise InputError(
+                "A dual-path bottleneck with `full_band` cannot be built.",
+                hint="Its code was lost before commit 23f894b and has to be written again.",
+            )
         self.blocks = nn.ModuleList(DualPathBlock(channels, bins, hidden) for _ in range(blocks))
 
     @property
