@@ -9,9 +9,9 @@ from pathlib import Path
 from distill.checkpoint import load_checkpoint
 from distill.corpus import Corpus, open_corpus
 from export.pipeline import training_corpus
-from export.publish import check_writable
 from export.trained import Trained, of_checkpoint, of_factory
 from runtime.contract import resolve_contract
+from runtime.publish import check_writable
 from targets.errors import InputError
 
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")

@@ -12,10 +12,10 @@ from export.formats import WIDTHS, Emitted, Format, origin_of, wanted
 from export.judging import Case, Progress, Verified, judge, one_torch_thread
 from export.material import Material, gather
 from export.preparation import Prepared, Quantizing, prepare
-from export.publish import check_writable, publish
 from export.trained import Trained, of_checkpoint
 from export.verify import probe_features
 from runtime.artefact import Artefact, GateResult, Sidecar, sidecar_path
+from runtime.publish import check_writable, publish
 from targets.errors import GateFailed, GateUnavailable, InputError
 
 

@@ -22,7 +22,6 @@ from export.pipeline import (
     verified_models,
     write_artefacts,
 )
-from export.publish import check_writable, publish
 from export.quality import Comparison, snr_db
 from export.quantization import HIDDEN
 from export.trained import of_checkpoint
@@ -30,6 +29,7 @@ from runtime.artefact import GateResult, Sidecar, load_artefact
 from runtime.denoiser import denoise_signal
 from runtime.engines import engine_names
 from runtime.metrics import Scores
+from runtime.publish import check_writable, publish
 from targets.errors import InputError
 
 pytestmark = pytest.mark.skipif(
@@ -288,7 +288,7 @@ def test_an_output_that_is_a_file_is_refused(tmp_path: Path) -> None:
 @pytest.fixture
 def read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that refuses, also for root, whom permissions do not stop."""
-    monkeypatch.setattr("export.publish.os.access", lambda path, mode: False)
+    monkeypatch.setattr("runtime.publish.os.access", lambda path, mode: False)
     return tmp_path
 
 
