@@ -1,7 +1,7 @@
-"""Denoising loss: compressed magnitude and complex spectra plus an SI-SDR term (ours).
+"""Denoising loss: compressed magnitude and complex spectra, SI-SDR, and a perceptual term (ours).
 
 Compressed spectral distances with exponent 0.3 follow Ephrat et al. 2018 and Braun & Tashev 2020;
-SI-SDR follows Le Roux et al. 2019.
+SI-SDR follows Le Roux et al. 2019; the perceptual term is :mod:`distill.perceptual`.
 """
 
 from __future__ import annotations
@@ -13,19 +13,24 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat
 from torch import Tensor
 
 from distill import stft
+from distill.perceptual import perceptual_disturbance
 from runtime.stft import StftContract
 
 _FLOOR = 1e-8  # added to powers: keeps the gradient of |S|^0.3 finite in silence
 
 
 class LossWeights(BaseModel):
-    """Weights of the three terms; SI-SDR enters in bels (dB / 10)."""
+    """Weights of the four terms; SI-SDR enters in bels (dB / 10), disturbance in PESQ points.
+
+    With ``perceptual`` 0 the disturbance is not computed.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     magnitude: NonNegativeFloat = 0.7
     complex: NonNegativeFloat = 0.3
     si_sdr: NonNegativeFloat = 0.05
+    perceptual: NonNegativeFloat = 0.0
 
 
 class DenoisingLoss(NamedTuple):
@@ -50,12 +55,17 @@ def denoising_loss(
     magnitude, phase = compress(estimate, contract.compression)
     distance = (magnitude - target_magnitude).square().mean()
     complex_distance = (phase - target_phase).abs().square().mean()
-    ratio = si_sdr(stft.synthesise(contract, estimate, clean.shape[-1]), clean).mean()
+    wave = stft.synthesise(contract, estimate, clean.shape[-1])
+    ratio = si_sdr(wave, clean).mean()
     total = (
         weights.magnitude * distance
         + weights.complex * complex_distance
         - weights.si_sdr * ratio / 10.0
     )
+    if weights.perceptual > 0.0:
+        scaled = clean * scale.squeeze(-1)
+        disturbance = perceptual_disturbance(contract.sample_rate, wave, scaled)
+        total = total + weights.perceptual * disturbance.mean()
     return DenoisingLoss(total, ratio.detach())
 
 
