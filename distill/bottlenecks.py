@@ -179,20 +179,17 @@ class DualPathBlock(nn.Module):
 class DualPathBottleneck(Bottleneck):
     """Blocks that remember every bin of the deepest level by itself; few weights, much memory.
 
-    The states are named ``dual0``, ``dual1``, …, one a block; the latents are the frames that the
-    last block leaves, flattened.
+    With ``full_band`` a GRU of so many units hears all bins at once after them, as a residual.
+    The states are named ``dual0``, ``dual1``, …, one a block, and ``gru``; the latents are the
+    frames that all of this leaves, flattened.
     """
 
     def __init__(
         self, channels: int, bins: int, hidden: int, blocks: int = 2, full_band: int = 0
     ) -> None:
         super().__init__(channels, bins, hidden)
-        if full_band:
-            raise InputError(
-                "A dual-path bottleneck with `full_band` cannot be built.",
-                hint="Its code was lost before commit 23f894b and has to be written again.",
-            )
         self.blocks = nn.ModuleList(DualPathBlock(channels, bins, hidden) for _ in range(blocks))
+        self.full_band = GruBottleneck(channels, bins, full_band) if full_band else None
 
     @property
     def width(self) -> int:
@@ -201,13 +198,17 @@ class DualPathBottleneck(Bottleneck):
     def initial_states(self, batch: int) -> States:
         device = next(self.parameters()).device
         shape = (batch, self.hidden, 1, self.bins)
-        return {f"dual{n}": torch.zeros(shape, device=device) for n in range(len(self.blocks))}
+        states = {f"dual{n}": torch.zeros(shape, device=device) for n in range(len(self.blocks))}
+        return states if self.full_band is None else states | self.full_band.initial_states(batch)
 
     def forward(self, sequence: Tensor, states: States, ahead: int = 0) -> Result:
         value = functional.pad(sequence, (0, 0, 0, ahead))
         following: States = {}
         for index, block in enumerate(self.blocks):
             value, following[f"dual{index}"] = block(value, states[f"dual{index}"])
+        if self.full_band is not None:
+            change, remembered, _ = self.full_band(value, states)
+            value, following = value + change, following | remembered
         return self._left(value[:, :, ahead:], following)
 
     def step(self, frame: Tensor, states: States) -> Result:
@@ -215,6 +216,9 @@ class DualPathBottleneck(Bottleneck):
         for index, module in enumerate(self.blocks):
             name, block = f"dual{index}", cast(DualPathBlock, module)
             value, following[name] = block.step(value, states[name])
+        if self.full_band is not None:
+            change, remembered, _ = self.full_band.step(value, states)
+            value, following = value + change, following | remembered
         return self._left(value, following)
 
     def _left(self, value: Tensor, following: States) -> Result:
