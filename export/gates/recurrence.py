@@ -33,14 +33,13 @@ def trace(runner: Runner, frames: Array, states: Sequence[Array]) -> list[Array]
 
 
 def random_states(graph: StepGraph, seed: int = 0) -> list[npt.NDArray[np.float32]]:
-    """Plausible non-zero states: histories are rectified, the GRU's values lie within ±1."""
+    """Plausible non-zero states: histories are rectified, hidden states lie within ±1."""
     rng = np.random.default_rng(seed)
     states = []
     for state in graph.states:
         shape = state.input.shape
-        drawn = (
-            rng.uniform(-0.9, 0.9, shape) if state.name == "gru" else rng.exponential(0.5, shape)
-        )
+        bounded = state.output.name in graph.bounded
+        drawn = rng.uniform(-0.9, 0.9, shape) if bounded else rng.exponential(0.5, shape)
         states.append(drawn.astype(np.float32))
     return states
 
