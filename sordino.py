@@ -47,6 +47,7 @@ COMMANDS = {
     "prune": Place("export.prune_cli", "prune", "Cut a trained network down to a smaller one."),
     "study": Place("distill.study_cli", "study", "Compare methods over scenarios and seeds."),
     "export": Place("export.cli", "export", "Turn a student into verified model files."),
+    "models": Place("runtime.models_cli", "models", "List and copy models that are shipped."),
     "denoise": Place("runtime.cli", "denoise", "Clean a file or a live stream."),
     "live": Place("runtime.live_cli", "live", "Denoise the microphone, live."),
     "profile": Place("runtime.profile_cli", "profile", "Measure models here and on devices."),

@@ -45,16 +45,18 @@ def pack(
 ) -> None:
     """Make the folder or zip that a firmware team builds from.
 
-    ARTEFACT is a .tflite or .onnx file with its sidecar. `sordino verify` checks the result.
+    ARTEFACT is a .tflite or .onnx file with its sidecar, or the name of a shipped model. `sordino
+    verify` checks the result.
     """
     from export.pack import read_figures_file, write_pack
     from runtime.artefact import load_artefact
+    from runtime.models import model_file
     from targets.catalog import load_target
 
     targets = [load_target(name) for name in names]
     figures = read_figures_file(figures_file) if figures_file else ()
     summary = write_pack(
-        load_artefact(artefact), output, targets=targets, figures=figures, data=data
+        load_artefact(model_file(artefact)), output, targets=targets, figures=figures, data=data
     )
     if as_json:
         click.echo(json.dumps(_record(output, summary), indent=2))

@@ -47,7 +47,8 @@ def verify(
     data: str | None,
     as_json: bool,
 ) -> None:
-    """Check PATH: a model, a folder of models, a run, or a firmware pack (a folder or .zip).
+    """Check PATH: a model, a folder of models, a run, or a firmware pack (a folder or .zip). The
+    name of a shipped model will do as well.
 
     Of a model: its file, what it does, and an hour of sound. Of several models of one network:
     also whether they agree. Of a run: also the trained network. Of a pack: every file against the
@@ -55,6 +56,9 @@ def verify(
 
     Exit status 0: all passed, 1: something is wrong, 3: a check could not run here.
     """
+    from runtime.models import model_file
+
+    path = model_file(path)
     if not path.exists():
         raise InputError(f"There is nothing at {path}.", hint="Check the path.")
     if _is_pack(path):

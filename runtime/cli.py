@@ -22,10 +22,10 @@ ENGINE_HELP = "onnxruntime (.onnx), litert, litert-reference or tflm (.tflite)"
 @click.argument("clean")
 @click.option(
     "--model",
-    required=True,
-    metavar="ARTEFACT",
+    metavar="ARTEFACT|NAME",
     type=click.Path(path_type=Path),
-    help="The .tflite or .onnx file; its .json sidecar must lie beside it.",
+    help="The .tflite or .onnx file, its .json sidecar beside it; or a shipped model "
+    "(`sordino models list`).  [default: mcu]",
 )
 @click.option(
     "--engine", metavar="NAME", help=f"{ENGINE_HELP}.  [default: litert or onnxruntime, by format]"
@@ -49,7 +49,7 @@ ENGINE_HELP = "onnxruntime (.onnx), litert, litert-reference or tflm (.tflite)"
 def denoise(
     noisy: str,
     clean: str,
-    model: Path,
+    model: Path | None,
     engine: str | None,
     limit_db: float | None,
     channels: int,
@@ -68,20 +68,22 @@ def denoise(
     included (`sordino profile` states it); the tail is flushed at the end of the input:
 
     \b
-    arecord -t raw -f S16_LE -r 16000 | sordino denoise - - --model student.tflite \\
-        | aplay -t raw -f S16_LE -r 16000
+    arecord -t raw -f S16_LE -r 16000 | sordino denoise - - | aplay -t raw -f S16_LE -r 16000
     """
     from runtime.artefact import load_artefact
+    from runtime.models import default_model, model_file
 
     piped = (noisy == PIPE, clean == PIPE)
     if any(piped) and not all(piped):
         raise InputError(
             "A live pipe needs - for input and output alike.",
-            hint="Name two files, or use `sordino denoise - - --model …`.",
+            hint="Name two files, or use `sordino denoise - -`.",
         )
     if not any(piped):
         _check_source(Path(noisy))
-    artefact = load_artefact(model)
+    artefact = load_artefact(model_file(model) if model else default_model())
+    if model is None and not as_json:
+        click.echo(f"Model: {artefact.sidecar.name}; --model takes another.", err=True)
     if all(piped):
         _denoise_pipe(artefact, engine, limit_db, channels, as_json)
     else:

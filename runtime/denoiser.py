@@ -157,6 +157,7 @@ class DenoiseSummary(BaseModel):
     source: Path
     destination: Path
     model: str
+    model_sha256: str
     engine: str
     sample_rate: int  # Hz, of both files
     model_rate: int  # Hz; above half of it nothing passes
@@ -203,6 +204,7 @@ def denoise_file(
         source=source,
         destination=destination,
         model=artefact.path.name,
+        model_sha256=artefact.sidecar.model.sha256,
         engine=engine.name,
         sample_rate=info.rate,
         model_rate=artefact.sidecar.contract.sample_rate,

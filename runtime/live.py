@@ -22,6 +22,7 @@ class LiveSummary(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     model: str
+    model_sha256: str
     engine: str
     sample_rate: int
     channels: int
@@ -69,6 +70,7 @@ def denoise_pipe(
     _write(destination, tail[: count + contract.output_delay])
     return LiveSummary(
         model=artefact.path.name,
+        model_sha256=artefact.sidecar.model.sha256,
         engine=engine.name,
         sample_rate=contract.sample_rate,
         channels=channels,

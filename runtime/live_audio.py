@@ -54,6 +54,7 @@ class LiveSummary(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     model: str
+    model_sha256: str
     engine: str
     sample_rate: int
     block: int  # samples
@@ -85,6 +86,7 @@ class LiveSession:
         opened = open_engine(artefact, engine)
         self.contract = contract
         (self.model,), self.engine = labels([artefact]), opened.name
+        self._sha256 = artefact.sidecar.model.sha256
         self.block = block_hops * contract.hop
         self._denoiser = StreamingDenoiser(artefact.sidecar, opened, limit_db)
         self._limit_db = limit_db
@@ -183,6 +185,7 @@ class LiveSession:
         )
         return LiveSummary(
             model=self.model,
+            model_sha256=self._sha256,
             engine=self.engine,
             sample_rate=self.contract.sample_rate,
             block=self.block,

@@ -30,9 +30,10 @@ KEYS = "b bypass   + − attenuation limit   q quit"
 @click.command(short_help="Denoise the microphone, live.")
 @click.option(
     "--model",
-    metavar="ARTEFACT",
+    metavar="ARTEFACT|NAME",
     type=click.Path(path_type=Path),
-    help="The .tflite or .onnx file, or the folder of a C model, beside its sidecar.",
+    help="The .tflite or .onnx file, or the folder of a C model, beside its sidecar; or a shipped "
+    "model (`sordino models list`).  [default: mcu]",
 )
 @click.option("--engine", metavar="NAME", help="What runs it.  [default: by format]")
 @click.option(
@@ -92,17 +93,15 @@ def live(
     """
     from runtime.artefact import load_artefact
     from runtime.live_audio import Devices, LiveSession
+    from runtime.models import default_model, model_file
 
     if listing:
         _list_devices(as_json)
         return
-    if model is None:
-        raise InputError(
-            "No model is named.", hint="sordino live --model student-tflite-int8.tflite"
-        )
-    session = LiveSession(
-        load_artefact(model), engine=engine, block_hops=block_hops, limit_db=limit_db
-    )
+    artefact = load_artefact(model_file(model) if model else default_model())
+    if model is None and not as_json:
+        click.echo(f"Model: {artefact.sidecar.name}; --model takes another.", err=True)
+    session = LiveSession(artefact, engine=engine, block_hops=block_hops, limit_db=limit_db)
     if bypass:
         session.toggle_bypass()
     devices = Devices(_device(source), _device(sink), _latency(latency))

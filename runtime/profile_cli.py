@@ -118,7 +118,8 @@ def profile(
 
     Every figure says where it comes from: exact (counted in the file), measured-host (timed on
     this machine, one pinned thread, in a process of its own), simulated (instructions, exact),
-    modelled (a range and its assumptions) or measured-device. A step is one hop of one channel
+    modelled (a range and its assumptions) or measured-device. ARTEFACT is a file, the folder of a C
+    model, or the name of a shipped model (`sordino models list`). A step is one hop of one channel
     through the network. Several models are timed in turns and compared by ratios. What cannot be
     had here is listed with the reason.
 
@@ -128,6 +129,7 @@ def profile(
     sordino profile student-c-int8/ --on ssh:pi@raspberrypi.local --target raspberry-pi
     """
     from runtime.artefact import load_artefact
+    from runtime.models import model_file
     from runtime.profiling.backends import Request, parse_place
     from runtime.profiling.profile import profile as run
     from targets.catalog import load_target
@@ -156,7 +158,7 @@ def profile(
         ("--cpu", cpu),
     )
     comparing = _comparison(base, policy) if base else None
-    loaded = [load_artefact(Path(name)) for name in artefacts]
+    loaded = [load_artefact(model_file(Path(name))) for name in artefacts]
     with _announcing(quiet=as_json) as announce:
         profiled = run(
             loaded,

@@ -273,7 +273,8 @@ PROFILING = [
     Row("a target over another", "targets new my-board -o my.yaml", 2, "my.yaml exists already."),
     Row("a bench of a .tflite", f"bench {MODEL} -o bench", 2,
         f"{MODEL} is not C: a microcontroller's bench runs no interpreter."),
-    Row("no model to hear", "live", 2, "No model is named."),
+    Row("no model to hear", "live --model gone.tflite", 2, "No model at gone.tflite."),
+    Row("no such shipped model", "models card nothing", 2, "There is no shipped model 'nothing'."),
     Row("no latency", f"live --model {MODEL} --latency soon", 2, "'soon' is no latency."),
 ]  # fmt: skip
 
