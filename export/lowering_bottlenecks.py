@@ -27,15 +27,16 @@ def lower_bottleneck(builder: Builder, bottleneck: Bottleneck, source: Tensor) -
     """
     match bottleneck:
         case GruBottleneck():
-            latent = _lower_gru(builder, bottleneck, _flat(builder, "gru/entry", source))
-            return _unfolded(builder, "gru", latent, bottleneck)
+            return _lower_gru(builder, bottleneck, source)
         case TcnBottleneck():
-            latent = _lower_tcn(builder, bottleneck, _flat(builder, "tcn/entry", source))
-            return _unfolded(builder, "tcn", latent, bottleneck)
+            return _lower_tcn(builder, bottleneck, source)
         case DualPathBottleneck():
             for index, block in enumerate(bottleneck.blocks):
                 source = _lower_dual(builder, cast(DualPathBlock, block), source, f"dual{index}")
-            return source
+            if bottleneck.full_band is None:
+                return source
+            change = _lower_gru(builder, bottleneck.full_band, source)
+            return builder.elementwise("add", "gru/change", source, change)
         case _:
             raise InputError(
                 "The layer bottleneck (bigru) hears the whole recording and cannot stream.",
@@ -52,20 +53,22 @@ def _unfolded(builder: Builder, name: str, latent: Tensor, bottleneck: Bottlenec
     return builder.reshape(f"{name}/exit", wide, (1, 1, bottleneck.bins, bottleneck.channels))
 
 
-def _lower_tcn(builder: Builder, bottleneck: TcnBottleneck, entry: Tensor) -> Tensor:
-    value = linear(builder, "tcn/enter", entry, bottleneck.enter)
+def _lower_tcn(builder: Builder, bottleneck: TcnBottleneck, source: Tensor) -> Tensor:
+    value = linear(builder, "tcn/enter", _flat(builder, "tcn/entry", source), bottleneck.enter)
     for index, module in enumerate(bottleneck.blocks):
         block = cast(TcnBlock, module)
         window = builder.window(f"tcn{index}", value, block.history)
         change = builder.dilated(f"tcn{index}/change", window, block)
         value = builder.elementwise("add", f"tcn{index}/sum", value, change)
-    return value
+    return _unfolded(builder, "tcn", value, bottleneck)
 
 
-def _lower_gru(builder: Builder, bottleneck: GruBottleneck, entry: Tensor) -> Tensor:
+def _lower_gru(builder: Builder, bottleneck: GruBottleneck, source: Tensor) -> Tensor:
+    entry = _flat(builder, "gru/entry", source)
     past = Tensor("gru_in", (1, 1, 1, bottleneck.hidden))
     ones = Constant("gru/one", np.ones(past.shape, np.float32))
-    return _lower_cell(builder, bottleneck.gru, "gru", entry, past, ones)
+    latent = _lower_cell(builder, bottleneck.gru, "gru", entry, past, ones)
+    return _unfolded(builder, "gru", latent, bottleneck)
 
 
 def _lower_dual(builder: Builder, block: DualPathBlock, source: Tensor, name: str) -> Tensor:

@@ -61,7 +61,9 @@ def configs(draw: st.DrawFn, /, **fixed: Any) -> UNetConfig:
         "kernel_time": draw(st.integers(1, 3)),
         "kernel_frequency": draw(st.sampled_from([1, 3, 5])),
         "mask": draw(st.sampled_from(["complex", "real"])),
-        "bottleneck": draw(st.sampled_from(["gru", "tcn"])),
+        "bottleneck": draw(st.sampled_from(["gru", "tcn", "dual"])),
+        "blocks": draw(st.integers(1, 3)),
+        "full_band": draw(st.sampled_from([0, 5])),
         "look_ahead": draw(st.integers(0, 3)),
         "bands": draw(st.sampled_from([None, Bands(count=32), Bands(kind="mel", count=48)])),
     }
@@ -107,7 +109,7 @@ def test_a_sequence_may_be_cut_anywhere(config: UNetConfig, cut: int) -> None:
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 4])
-@pytest.mark.parametrize("bottleneck", ["gru", "tcn"])
+@pytest.mark.parametrize("bottleneck", ["gru", "tcn", "dual"])
 def test_an_output_knows_exactly_so_many_frames_of_its_future(bottleneck: str, ahead: int) -> None:
     config = UNetConfig(bins=32, widths=(4, 6), hidden=8, bottleneck=bottleneck, look_ahead=ahead)
     network = randomised(UNet(config))
@@ -241,7 +243,7 @@ def test_a_real_mask_lies_between_zero_and_one() -> None:
     assert mask.max() <= 1.0
 
 
-@pytest.mark.parametrize("bottleneck", ["gru", "tcn"])
+@pytest.mark.parametrize("bottleneck", ["gru", "tcn", "dual"])
 @pytest.mark.parametrize("whole", [True, False])
 def test_the_latents_pass_a_module_of_their_own(whole: bool, bottleneck: str) -> None:
     config = preset("tiny").model_copy(update={"bottleneck": bottleneck, "look_ahead": 2})
@@ -254,4 +256,4 @@ def test_the_latents_pass_a_module_of_their_own(whole: bool, bottleneck: str) ->
     out = network(features, states) if whole else network.step(features, states)
     assert len(seen) == 1
     assert torch.equal(seen[0], out.latent)
-    assert out.latent.shape == (2, 1, 32)
+    assert out.latent.shape == (2, 1, network.bottleneck.width)

@@ -34,6 +34,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "bands": {"bands": BANDS},
     "bands, real mask": {"bands": BANDS, "mask": "real"},
     "temporal convolution": {"bottleneck": "tcn"},
+    "dual path": {"bottleneck": "dual"},
+    "dual path, full band": {"bottleneck": "dual", "blocks": 1, "full_band": 8},
     "three frames": {"kernel_time": 3},
 }
 CONTRACT = StftContract(bins=64)

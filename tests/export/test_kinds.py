@@ -159,7 +159,9 @@ def test_a_file_that_forgets_the_wrong_frame_is_found(emitted: Emitted) -> None:
 @needs_tflm
 @pytest.mark.slow
 @pytest.mark.usefixtures("short_probe")
-@pytest.mark.parametrize("kind_config", ["bands, real mask", "temporal convolution"], indirect=True)
+@pytest.mark.parametrize(
+    "kind_config", ["bands, real mask", "temporal convolution", "dual path"], indirect=True
+)
 def test_all_formats_pass_their_gates_and_denoise_alike(
     kind_config: UNetConfig,
     save_kind: Callable[[UNetConfig], Path],

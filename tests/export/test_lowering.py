@@ -44,7 +44,9 @@ def test_the_graph_computes_what_the_network_computes(
     kind=st.fixed_dictionaries(
         {
             "mask": st.sampled_from(["complex", "real"]),
-            "bottleneck": st.sampled_from(["gru", "tcn"]),
+            "bottleneck": st.sampled_from(["gru", "tcn", "dual"]),
+            "blocks": st.integers(1, 2),
+            "full_band": st.sampled_from([0, 5]),
             "bands": st.sampled_from([None, Bands(count=16), Bands(kind="mel", count=32)]),
         }
     ),
