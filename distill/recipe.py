@@ -28,9 +28,10 @@ from distill.losses import LossWeights
 from distill.methods import NAMES
 from distill.methods.settings import CosineLatentSettings, MethodSettings
 from distill.mixing import MixSettings
-from distill.teachers.sources import ModuleSource, OnnxSource
+from distill.teachers.sources import KINDS, ModuleSource, OnnxSource
 from distill.unet import PRESETS, UNetConfig, preset
 from runtime.contract import ContractField, StftContract
+from runtime.models import open_model
 from targets.errors import InputError
 
 DEFAULT = "demo"
@@ -72,11 +73,25 @@ class Training(_Section):
         return self
 
 
-class Teacher(_Section):
-    """Where the teacher comes from: a checkpoint folder, a torch module, an ONNX file; or a
-    network of ours to be trained first. ``cache`` keeps what it made of each mixture."""
+class _Trained(_Section):
+    """Weights that exist: those of a checkpoint folder, or of a shipped model by its name."""
 
     checkpoint: Path | None = None
+    model: str | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """The checkpoint folder that is named, or None.
+
+        Raises InputError where no model of that name is shipped, or it is damaged.
+        """
+        return self.checkpoint if self.model is None else open_model(self.model).checkpoint()
+
+
+class Teacher(_Trained):
+    """Where the teacher comes from: a checkpoint folder, a shipped model, a torch module, an ONNX
+    file; or a network of ours to be trained first. ``cache`` keeps what it made of each mixture."""
+
     module: ModuleSource | None = None
     onnx: OnnxSource | None = None
     network: UNetConfig | str = "teacher"
@@ -85,22 +100,28 @@ class Teacher(_Section):
 
     @model_validator(mode="after")
     def _one_source(self) -> Teacher:
-        if sum(source is not None for source in (self.checkpoint, self.module, self.onnx)) > 1:
-            raise ValueError("name one of checkpoint, module and onnx")
+        if sum(getattr(self, kind) is not None for kind in KINDS) > 1:
+            raise ValueError(f"name one of {', '.join(KINDS)}")
         return self
 
     @property
     def given(self) -> bool:
         """Whether the teacher exists already."""
-        return self.checkpoint is not None or self.module is not None or self.onnx is not None
+        return any(getattr(self, kind) is not None for kind in KINDS)
 
 
-class Student(_Section):
-    """A network to be trained from the seed, or from the weights of ``checkpoint``."""
+class Student(_Trained):
+    """A network to be trained from the seed, or from the weights of a checkpoint or a shipped
+    model."""
 
     network: UNetConfig | str = "small"
-    checkpoint: Path | None = None
     training: Training = Training(steps=4000)
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Student:
+        if self.checkpoint is not None and self.model is not None:
+            raise ValueError("name one of checkpoint, model")
+        return self
 
 
 class Distillation(_Section):
@@ -138,6 +159,7 @@ class Evaluation(_Section):
 # Where a teacher lies; what is there enters a run's identity by its content.
 _TEACHER_PLACES: dict[str, Any] = {
     "checkpoint": True,
+    "model": True,
     "cache": True,
     "module": {"weights"},
     "onnx": {"model"},
@@ -165,7 +187,7 @@ class Recipe(_Section):
         decides = self.model_dump(
             mode="json",
             exclude={"name": True, "data": True, "control": True, "evaluation": True}
-            | {"teacher": _TEACHER_PLACES, "student": {"checkpoint"}}
+            | {"teacher": _TEACHER_PLACES, "student": {"checkpoint", "model"}}
             | {"mixing": {"rooms": {"cache"}}},
         )
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()

@@ -150,19 +150,20 @@ def _stages(recipe: Recipe) -> list[_Stage]:
         name, network = resolve_network(recipe.teacher.network, contract)
         stages.append(_Stage("teacher", TEACHER, name, network, recipe.teacher.training))
     name, network = resolve_network(student.network, contract)
-    if student.checkpoint is not None:
-        record = load_checkpoint(student.checkpoint).record
+    start = student.folder
+    if start is not None:
+        record = load_checkpoint(start).record
         if record.contract != contract:
             raise InputError(
-                f"The student in {student.checkpoint} was trained with another STFT contract.",
+                f"The student in {start} was trained with another STFT contract.",
                 hint="Copy the contract from its checkpoint.json into the recipe.",
             )
         name, network = record.preset, record.architecture
     if recipe.control and distils:
         control = _Stage("control", "Student alone", name, network, student.training)
-        stages.append(replace(control, start=student.checkpoint))
+        stages.append(replace(control, start=start))
     title = "Student distilled" if distils else "Student"
-    stages.append(_Stage("student", title, name, network, student.training, student.checkpoint))
+    stages.append(_Stage("student", title, name, network, student.training, start))
     return stages
 
 
@@ -233,8 +234,9 @@ def _identity(recipe: Recipe, corpus: Corpus, given: Teacher | None) -> str:
     identity = f"{recipe.training_sha256[:16]}-{corpus.fingerprint[:16]}"
     if given is not None:
         identity += f"-{given.key[:16]}"
-    if recipe.student.checkpoint is not None:
-        identity += f"-{load_checkpoint(recipe.student.checkpoint).sha256[:16]}"
+    start = recipe.student.folder
+    if start is not None:
+        identity += f"-{load_checkpoint(start).sha256[:16]}"
     return identity
 
 
@@ -303,7 +305,7 @@ def evaluate_run(recipe: Recipe, folder: Path, device: str = "cpu") -> list[Row]
 def networks(recipe: Recipe, folder: Path) -> list[tuple[str, Path]]:
     """Names and checkpoint folders of every network of a run, the teacher first."""
     stages = [(stage.title, folder / stage.role) for stage in _stages(recipe)]
-    given = recipe.teacher.checkpoint
+    given = recipe.teacher.folder
     if recipe.distillation.methods and given is not None:
         return [(TEACHER, given), *stages]
     return stages

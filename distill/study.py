@@ -243,7 +243,7 @@ def cells(study: Study, source: str = "study") -> Iterator[Cell]:
             repeats.append((next(iter(study.scenarios)), "identical"))
         for scenario, kind in repeats:
             recipe = recipes[scenario, again]
-            if kind == "initialisation" and recipe.student.checkpoint is not None:
+            if kind == "initialisation" and recipe.student.folder is not None:
                 raise InputError(
                     f"{source}: a student that starts from a checkpoint has no other start.",
                     hint="Set noise_floor.seeds to 0, or let noise_floor name other scenarios.",

@@ -158,8 +158,9 @@ def _denoiser(task: Task) -> tuple[Denoise, dict[str, object]]:
         return _untouched, {}
     source = task.recipe.teacher
     teacher = open_teacher(source, task.recipe.contract, task.device, None)
-    if source.checkpoint is not None:
-        return teacher.denoise, described(load_checkpoint(source.checkpoint))
+    folder = source.folder
+    if folder is not None:
+        return teacher.denoise, described(load_checkpoint(folder))
     return teacher.denoise, {"parameters": teacher.parameters}
 
 

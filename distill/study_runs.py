@@ -186,7 +186,7 @@ class _Grid:
         )
 
     def _start(self, recipe: Recipe) -> str:
-        start = recipe.student.checkpoint
+        start = recipe.student.folder
         return "" if start is None else load_checkpoint(start).sha256
 
     def _teacher(self, cell: Cell) -> Task | None:

@@ -110,8 +110,9 @@ def _of_recipe(recipe: Recipe) -> list[Subject]:
 
 
 def _student(recipe: Recipe) -> Subject:
-    if recipe.student.checkpoint is not None:
-        return _of_checkpoint(recipe.student.checkpoint, "student", decides=True)
+    start = recipe.student.folder
+    if start is not None:
+        return _of_checkpoint(start, "student", decides=True)
     name, config = resolve_network(recipe.student.network, recipe.contract)
     return Subject(
         "student", name, UNet(config), recipe.contract, features_example(config.bins), decides=True
@@ -121,8 +122,9 @@ def _student(recipe: Recipe) -> Subject:
 def _teacher(recipe: Recipe) -> Sequence[Subject]:
     """The teacher where it is a torch network: an ONNX file is run, never exported."""
     source, contract = recipe.teacher, recipe.contract
-    if source.checkpoint is not None:
-        return [_of_checkpoint(source.checkpoint, "teacher", decides=False)]
+    folder = source.folder
+    if folder is not None:
+        return [_of_checkpoint(folder, "teacher", decides=False)]
     if source.onnx is not None:
         return []
     if source.module is not None:

@@ -17,6 +17,7 @@ from distill.mixing import Mixture
 from distill.training import enhance
 from runtime.artefact import Artefact, load_artefact, sidecar_path
 from runtime.denoiser import denoise_signal
+from runtime.models import model_file, model_names, open_model
 from runtime.stft import FloatArray, StftContract
 from targets.errors import InputError
 
@@ -90,10 +91,21 @@ def artefact_candidate(path: Path, name: str, engine: str | None = None) -> Cand
 
 
 def open_candidate(path: Path, engine: str | None = None) -> Candidate:
-    """A checkpoint or run folder, or a model file, named by its path."""
-    if path.is_dir():
-        return checkpoint_candidate(path, str(path))
-    return artefact_candidate(path, path.name, engine)
+    """A checkpoint or run folder, or a model file, named by its path; or a shipped model."""
+    place = _place(path)
+    if place.is_dir():
+        return checkpoint_candidate(place, str(path))
+    return artefact_candidate(place, place.name, engine)
+
+
+def _place(path: Path) -> Path:
+    """Where the candidate lies: a name stands for the artefact of a shipped model, or for its
+    weights where it has no other."""
+    if not path.exists() and str(path) in model_names():
+        model = open_model(str(path))
+        if not model.card.artefacts:
+            return model.checkpoint()
+    return model_file(path)
 
 
 def open_candidates(
@@ -192,12 +204,13 @@ def _data_of_teacher(record: CheckpointRecord) -> tuple[TrainingData, ...]:
     teacher = record.recipe.get("teacher")
     if record.role != "student" or not isinstance(teacher, dict):
         return ()
-    path = teacher.get("checkpoint")
-    if isinstance(path, str):
+    path, model = teacher.get("checkpoint"), teacher.get("model")
+    if isinstance(path, str) or isinstance(model, str):
         try:
-            return (_data_of_record(load_checkpoint(Path(path)).record),)
+            folder = open_model(model).checkpoint() if isinstance(model, str) else Path(str(path))
+            return (_data_of_record(load_checkpoint(folder).record),)
         except InputError:
-            return (TrainingData(f"its teacher {path}", None, None),)
+            return (TrainingData(f"its teacher {model or path}", None, None),)
     foreign = [kind for kind in ("module", "onnx") if teacher.get(kind)]
     return tuple(TrainingData(f"its teacher ({kind})", None, None) for kind in foreign)
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from distill.teachers.sources import ModuleSource, OnnxSource
+from distill.teachers.sources import KINDS, ModuleSource, OnnxSource
 from distill.views import TapShape, View
 from runtime.stft import StftContract
 from targets.errors import InputError
@@ -56,10 +56,13 @@ class Teacher(Protocol):
 
 
 class TeacherSettings(Protocol):
-    """The section ``teacher`` of a recipe, as far as it names a teacher that exists already."""
+    """The section ``teacher`` of a recipe, as far as it names a teacher that exists already.
+
+    ``folder`` is that of a checkpoint, whether it is named by its path or as a shipped model.
+    """
 
     @property
-    def checkpoint(self) -> Path | None: ...
+    def folder(self) -> Path | None: ...
 
     @property
     def module(self) -> ModuleSource | None: ...
@@ -94,13 +97,11 @@ def cache_folder(settings: TeacherSettings, named: Path | None, run: Path) -> Pa
 
 def _open(settings: TeacherSettings, contract: StftContract, device: str) -> Teacher:
     # Each kind is imported where it is opened: a recipe is read without onnx or a teacher's code.
-    named = [
-        kind for kind in ("checkpoint", "module", "onnx") if getattr(settings, kind) is not None
-    ]
+    named = [kind for kind in KINDS if getattr(settings, kind) is not None]
     if len(named) != 1:
         raise InputError(
             f"One teacher is needed; the recipe names {' and '.join(named) or 'none'}.",
-            hint="State one of `checkpoint`, `module` and `onnx` under `teacher`.",
+            hint="State one of `checkpoint`, `model`, `module` and `onnx` under `teacher`.",
         )
     if settings.module is not None:
         from distill.teachers.module import ModuleTeacher
@@ -112,5 +113,6 @@ def _open(settings: TeacherSettings, contract: StftContract, device: str) -> Tea
         return OnnxTeacher(settings.onnx, contract)
     from distill.teachers.unet import UNetTeacher
 
-    assert settings.checkpoint is not None
-    return UNetTeacher(settings.checkpoint, contract, device)
+    folder = settings.folder
+    assert folder is not None
+    return UNetTeacher(folder, contract, device)

@@ -23,6 +23,9 @@ from pydantic_core import PydanticCustomError
 
 from runtime.stft import ContractField
 
+# What a recipe may name as a teacher that exists; one of them at most.
+KINDS: tuple[str, ...] = ("checkpoint", "model", "module", "onnx")
+
 InputKind = Literal["waveform", "spectra", "features"]
 OutputKind = Literal["waveform", "spectra", "mask"]
 

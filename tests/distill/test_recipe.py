@@ -168,3 +168,17 @@ def test_networks_take_their_bins_from_the_contract() -> None:
     assert resolve_network(named, contract)[1].bins == 256
     with pytest.raises(InputError, match="does not divide"):
         resolve_network(UNetConfig(widths=(4,) * 7, hidden=8), contract)
+
+
+@pytest.mark.parametrize("section", ["teacher", "student"])
+def test_shipped_weights_and_a_checkpoint_exclude_each_other(section: str) -> None:
+    with pytest.raises(InputError, match="name one of checkpoint, model"):
+        parse_recipe(f"name: x\n{section}: {{checkpoint: a, model: mcu}}", "my.yaml")
+
+
+def test_where_weights_lie_does_not_change_the_run() -> None:
+    base = parse_recipe("name: x", "a")
+    named = parse_recipe("name: x\nteacher: {model: t}\nstudent: {model: s}", "b")
+    assert base.training_sha256 == named.training_sha256
+    assert named.teacher.given
+    assert not base.teacher.given
