@@ -2,8 +2,8 @@
 
 What is added up or passed on must be cut alike. The channels of a level are the outputs of its
 encoder, the inputs of the next one and of its decoder, and the outputs of the decoder below it;
-those of the deepest level also enter and leave the bottleneck. The latents are the hidden units of
-the bottleneck.
+those of the deepest level also enter and leave the bottleneck, or run through all blocks of one of
+dual paths. The latents are the hidden units of the bottleneck, one group for each recurrent unit.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from targets.errors import InputError
 
 MULTIPLE = 4  # of channels and latents kept: what int8 kernels take at once
 LATENTS = "latents"
+FULL_BAND = "full band"
 GRU_GATES = 3
 
 
@@ -50,6 +51,11 @@ def level_name(index: int) -> str:
     return f"level {index}"
 
 
+def block_latents(index: int) -> str:
+    """The units of one block of dual paths: each block loses its own."""
+    return f"{LATENTS} {index}"
+
+
 def groups(config: UNetConfig) -> list[Group]:
     """One group for each level, shallowest first, then the latents.
 
@@ -58,9 +64,9 @@ def groups(config: UNetConfig) -> list[Group]:
     if config.bottleneck == "bigru":
         raise InputError(
             "A network with the bottleneck `bigru` cannot be pruned: it does not stream.",
-            hint="Prune a student with `bottleneck: gru` or `tcn`.",
+            hint="Prune a student with `bottleneck: gru`, `tcn` or `dual`.",
         )
-    return [*(_level(config, index) for index in range(len(config.widths))), _latents(config)]
+    return [*(_level(config, index) for index in range(len(config.widths))), *_latents(config)]
 
 
 def _level(config: UNetConfig, index: int) -> Group:
@@ -80,12 +86,45 @@ def _level(config: UNetConfig, index: int) -> Group:
         ]
         gains += [Member(f"{below}.norm.{name}", 0, phases) for name in ("weight", "bias")]
     else:
-        bins = _deepest_bins(config)
-        entry = "gru.weight_ih_l0" if config.bottleneck == "gru" else "enter.weight"
-        exits = [Member(f"bottleneck.expand.{name}", 0, bins) for name in ("weight", "bias")]
-        members += [Member(f"bottleneck.{entry}", 1, bins), *exits]
-        gains += exits
+        passed, added = _through_bottleneck(config)
+        members += passed
+        gains += added
     return Group(level_name(index), config.widths[index], tuple(members), tuple(gains))
+
+
+def _through_bottleneck(config: UNetConfig) -> tuple[list[Member], list[Member]]:
+    """What the bottleneck computes of or for the deepest channels, and their gains there."""
+    match config.bottleneck:
+        case "gru":
+            return _whole_frames("bottleneck", "gru.weight_ih_l0", config)
+        case "dual":
+            members, gains = _dual_channels(config)
+            if config.full_band:
+                more = _whole_frames("bottleneck.full_band", "gru.weight_ih_l0", config)
+                members, gains = members + more[0], gains + more[1]
+            return members, gains
+        case _:
+            return _whole_frames("bottleneck", "enter.weight", config)
+
+
+def _whole_frames(path: str, entry: str, config: UNetConfig) -> tuple[list[Member], list[Member]]:
+    """Flattened frames in at ``entry``, and out."""
+    bins = _deepest_bins(config)
+    exits = [Member(f"{path}.expand.{name}", 0, bins) for name in ("weight", "bias")]
+    return [Member(f"{path}.{entry}", 1, bins), *exits], exits
+
+
+def _dual_channels(config: UNetConfig) -> tuple[list[Member], list[Member]]:
+    """What every block adds to a channel; products along frequency leave channels apart."""
+    members, gains = [], []
+    for block in range(config.blocks):
+        path = f"bottleneck.blocks.{block}"
+        leave = [Member(f"{path}.leave.{name}", 0) for name in ("weight", "bias")]
+        members += [Member(f"{path}.gru.weight_ih_l0", 1), *leave]
+        members += [Member(f"{path}.enter.weight", axis) for axis in (0, 1)]
+        members += _norm(f"{path}.norm")
+        gains += [*leave, *(Member(f"{path}.norm.{name}", 0) for name in ("weight", "bias"))]
+    return members, gains
 
 
 def _deepest_bins(config: UNetConfig) -> int:
@@ -100,16 +139,36 @@ def _norm(path: str, blocks: int = 1) -> list[Member]:
     return [Member(f"{path}.{name}", 0, blocks) for name in names]
 
 
-def _latents(config: UNetConfig) -> Group:
+def _latents(config: UNetConfig) -> list[Group]:
+    match config.bottleneck:
+        case "gru":
+            return [_units(LATENTS, config.hidden, "bottleneck", "expand")]
+        case "dual":
+            blocks = [
+                _units(block_latents(block), config.hidden, f"bottleneck.blocks.{block}", "leave")
+                for block in range(config.blocks)
+            ]
+            if config.full_band:
+                path = "bottleneck.full_band"
+                blocks.append(_units(FULL_BAND, config.full_band, path, "expand"))
+            return blocks
+        case _:
+            return [_convolved(config)]
+
+
+def _units(name: str, hidden: int, path: str, exit_: str) -> Group:
     """The gains of a GRU's unit are its ways out: what it computes has no scale of its own."""
+    out, recurrent = Member(f"{path}.{exit_}.weight", 1), Member(f"{path}.gru.weight_hh_l0", 1)
+    rows = [
+        Member(f"{path}.gru.{tensor}_l0", 0, GRU_GATES)
+        for tensor in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    ]
+    return Group(name, hidden, (*rows, recurrent, out), (out, recurrent))
+
+
+def _convolved(config: UNetConfig) -> Group:
+    """The channels of temporal convolutions, which all blocks add up."""
     out = Member("bottleneck.expand.weight", 1)
-    if config.bottleneck == "gru":
-        recurrent = Member("bottleneck.gru.weight_hh_l0", 1)
-        rows = [
-            Member(f"bottleneck.gru.{name}_l0", 0, GRU_GATES)
-            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        ]
-        return Group(LATENTS, config.hidden, (*rows, recurrent, out), (out, recurrent))
     members = [Member(f"bottleneck.enter.{name}", 0) for name in ("weight", "bias")]
     gains = list(members)
     for block in range(len(TCN_DILATIONS)):
@@ -140,14 +199,17 @@ def smaller(config: UNetConfig, keep: float) -> UNetConfig:
     def kept(size: int) -> int:
         return min(size, max(MULTIPLE, round(size * keep / MULTIPLE) * MULTIPLE))
 
-    update = {"widths": tuple(map(kept, config.widths)), "hidden": kept(config.hidden)}
+    update = {
+        "widths": tuple(map(kept, config.widths)),
+        "hidden": kept(config.hidden),
+        "full_band": kept(config.full_band),
+    }
     return config.model_copy(update=update)
 
 
 def strongest(importance: Mapping[str, Tensor], sizes: UNetConfig) -> dict[str, list[int]]:
     """The channels to keep of every group, ascending: the most important ones for ``sizes``."""
-    counts = {level_name(index): width for index, width in enumerate(sizes.widths)}
-    counts[LATENTS] = sizes.hidden
+    counts = {group.name: group.channels for group in groups(sizes)}
     return {
         name: sorted(torch.argsort(values, descending=True, stable=True)[: counts[name]].tolist())
         for name, values in importance.items()
@@ -155,7 +217,8 @@ def strongest(importance: Mapping[str, Tensor], sizes: UNetConfig) -> dict[str, 
 
 
 def prune(network: UNet, kept: Mapping[str, Sequence[int]]) -> UNet:
-    """A new network with only the ``kept`` channels (ascending) of every group, by its name.
+    """A new network with only the ``kept`` channels (ascending) of every group, by its name; the
+    blocks of dual paths keep equally many units.
 
     Where all that goes has weight zero, it computes the same function.
     """
@@ -168,10 +231,13 @@ def prune(network: UNet, kept: Mapping[str, Sequence[int]]) -> UNet:
             blocks = torch.arange(member.blocks)[:, None] * group.channels
             index = (blocks + chosen).flatten().to(value.device)
             weights[member.tensor] = value.index_select(member.axis, index)
-    sizes = {
+    latents = block_latents(0) if config.bottleneck == "dual" else LATENTS
+    sizes: dict[str, object] = {
         "widths": tuple(len(kept[level_name(index)]) for index in range(len(config.widths))),
-        "hidden": len(kept[LATENTS]),
+        "hidden": len(kept[latents]),
     }
+    if FULL_BAND in kept:
+        sizes["full_band"] = len(kept[FULL_BAND])
     pruned = UNet(config.model_copy(update=sizes))
     pruned.load_state_dict(weights)
     return pruned.eval()

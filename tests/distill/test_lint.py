@@ -59,6 +59,7 @@ def test_no_false_alarm_on_our_presets(name: str) -> None:
     [
         {"mask": "real"},
         {"bottleneck": "tcn"},
+        {"bottleneck": "dual", "full_band": 6},
         {"bands": {"kind": "erb", "count": 32}},
         {"kernel_time": 1},
         {"widths": (5,), "patch": 1, "kernel_frequency": 5},

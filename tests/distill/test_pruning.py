@@ -15,7 +15,18 @@ from distill import stft
 from distill.importance import denoising, refresh_statistics, taylor_importance
 from distill.layers import CausalConv, same_padding
 from distill.losses import LossWeights
-from distill.pruning import LATENTS, Group, Member, groups, level_name, prune, smaller, strongest
+from distill.pruning import (
+    FULL_BAND,
+    LATENTS,
+    Group,
+    Member,
+    block_latents,
+    groups,
+    level_name,
+    prune,
+    smaller,
+    strongest,
+)
 from distill.unet import UNet, UNetConfig
 from runtime.stft import StftContract
 from targets.errors import InputError
@@ -24,6 +35,8 @@ CONTRACT = StftContract(bins=32)
 KINDS: list[dict[str, object]] = [
     {},
     {"bottleneck": "tcn"},
+    {"bottleneck": "dual"},
+    {"bottleneck": "dual", "blocks": 1, "full_band": 6},
     {"mask": "real", "kernel_time": 1},
     {"widths": (8,), "patch": 2},
     {"bands": {"count": 16, "bin_hz": 31.25}},
@@ -82,10 +95,11 @@ def test_dead_channels_may_go(data: st.DataObject, kind: dict[str, object], seed
     config = config_of(kind)
     network = randomised(config, seed)
     kept = everything(config)
+    units = data.draw(st.integers(0, config.hidden - 1))
     for group in groups(config):
-        dead = data.draw(
-            st.lists(st.integers(0, group.channels - 1), max_size=group.channels - 1, unique=True)
-        )
+        alike = group.name.startswith(LATENTS)  # blocks keep equally many
+        count = units if alike else data.draw(st.integers(0, group.channels - 1))
+        dead = data.draw(st.permutations(range(group.channels)))[:count]
         kill(network, group, dead)
         kept[group.name] = [c for c in range(group.channels) if c not in dead]
     pruned = prune(network, kept)
@@ -162,7 +176,7 @@ def pairs(count: int = 3) -> list[tuple[Tensor, Tensor]]:
     return made
 
 
-@pytest.mark.parametrize("change", [{}, {"bottleneck": "tcn"}])
+@pytest.mark.parametrize("change", [{}, {"bottleneck": "tcn"}, KINDS[2], KINDS[3]])
 def test_importance_is_the_squared_derivative_by_a_gate(change: dict[str, object]) -> None:
     network = randomised(config_of(change))
     loss = denoising(CONTRACT, LossWeights())
@@ -232,7 +246,8 @@ def test_every_tensor_with_channels_belongs_to_a_group() -> None:
         members = {member.tensor for group in groups(config) for member in group.members}
         names = {name for name, value in UNet(config).state_dict().items() if value.dim()}
         last = f"decoder.{len(config.widths) - 1}"  # its outputs are the mask
-        assert names - members <= {f"{last}.conv.bias"}
+        bins_only = {name for name in names if name.endswith("mix.weight")}
+        assert names - members <= {f"{last}.conv.bias", *bins_only}
 
 
 def test_groups_are_named_by_level() -> None:
@@ -240,3 +255,18 @@ def test_groups_are_named_by_level() -> None:
     named = [group.name for group in groups(config)]
     assert named == [*map(level_name, range(3)), LATENTS]
     assert Member("encoder.0.conv.weight", 0) in groups(config)[0].members
+    dual = config_of({"bottleneck": "dual", "full_band": 6})
+    units = [*map(block_latents, range(2)), FULL_BAND]
+    assert [group.name for group in groups(dual)][3:] == units
+
+
+@pytest.mark.parametrize("group", [block_latents(0), block_latents(1), FULL_BAND, "level 2"])
+def test_living_units_of_dual_paths_are_missed(group: str) -> None:
+    network = randomised(config_of({"bottleneck": "dual", "full_band": 6}))
+    kept = everything(network.config)
+    for name in kept:
+        if name == group or {name, group} <= {block_latents(0), block_latents(1)}:
+            kept[name] = kept[name][:-1]  # all blocks have one size
+    features = torch.randn(1, 3, 6, 32)
+    difference = mask_of(prune(network, kept), features) - mask_of(network, features)
+    assert float(difference.abs().max()) > 1e-3
