@@ -177,6 +177,7 @@ def _knobs(config: UNetConfig) -> Iterator[list[UNetConfig]]:
             update: dict[str, object] = {}
             if latents:
                 update["hidden"] = _scaled(config.hidden, share)
+                update["full_band"] = _scaled(config.full_band, share)
             if channels:
                 update["widths"] = tuple(_scaled(width, share) for width in config.widths)
             candidate = config.model_copy(update=update)
@@ -208,7 +209,7 @@ def _text(
     if other != contract:
         name = next(name for name, known in CONTRACTS.items() if known == other)
         parts.append(f"contract: {name}")
-    for field in ("bottleneck", "look_ahead", "widths", "hidden"):
+    for field in ("bottleneck", "look_ahead", "widths", "hidden", "full_band"):
         old, new = getattr(before, field), getattr(after, field)
         if old != new:
             old, new = (list(x) if isinstance(x, tuple) else x for x in (old, new))

@@ -334,6 +334,34 @@ def test_methods_add_up_through_real_networks() -> None:
     assert gradient.abs().sum() > 0.0
 
 
+@pytest.mark.parametrize("teacher", ["gru", "dual"])
+@pytest.mark.parametrize("student", ["gru", "dual"])
+def test_latents_of_any_bottleneck_are_aligned(student: str, teacher: str) -> None:
+    torch.manual_seed(0)
+    ours = UNet(UNetConfig(bins=32, widths=(2, 3), hidden=4, bottleneck=student))
+    theirs = UNet(UNetConfig(bins=32, widths=(3, 4), hidden=6, bottleneck=teacher))
+    contract, path = StftContract(bins=32), ["bottleneck.latent"]
+    settings_ = parse({"method": "cosine-latent", "weight": 1.0, "width": 16})
+    shapes = (tap_shapes(network, path, contract) for network in (ours, theirs))
+    alignment = build_alignment([settings_], *shapes)
+    features, shape = torch.randn(3, 3, 6, 32), (3, 6, contract.frequencies)
+    clean = torch.randn(shape, dtype=torch.complex64)
+    batch = Batch(clean, clean, torch.ones(3, 6), torch.ones(3, 1, 1), 0.3)
+    with torch.no_grad(), capture(theirs, path) as known:
+        theirs(features)
+    learning = torch.optim.Adam([*ours.parameters(), *alignment.parameters()], 0.02)
+    values = []
+    for _ in range(12):
+        with capture(ours, path) as found:
+            ours(features)
+        value = alignment(View(clean, found), View(clean, known), batch)
+        learning.zero_grad()
+        value.backward()
+        learning.step()
+        values.append(value.item())
+    assert values[-1] < 0.8 * values[0]
+
+
 def test_no_method_is_a_loss_of_zero() -> None:
     alignment = build_alignment([], {}, {})
     empty = torch.zeros(1, 2, 1, 1)

@@ -116,9 +116,10 @@ def test_activations_alive_at_once_are_what_tflm_plans(monkeypatch: pytest.Monke
     hidden=st.integers(1, 9),
     kernel_time=st.sampled_from([1, 2]),
     mask=st.sampled_from(["complex", "real"]),
+    bottleneck=st.sampled_from(["gru", "dual"]),
 )
 def test_figures_follow_from_the_graph(
-    widths: tuple[int, ...], hidden: int, kernel_time: int, mask: str
+    widths: tuple[int, ...], hidden: int, kernel_time: int, mask: str, bottleneck: str
 ) -> None:
     config = UNetConfig.model_validate(
         {
@@ -127,6 +128,7 @@ def test_figures_follow_from_the_graph(
             "hidden": hidden,
             "kernel_time": kernel_time,
             "mask": mask,
+            "bottleneck": bottleneck,
         }
     )
     network = UNet(config).eval()
@@ -221,9 +223,18 @@ def test_a_network_that_does_not_run_has_no_work() -> None:
 
 
 @pytest.mark.usefixtures("no_arena")
-@pytest.mark.parametrize("short_of", ["clock_mhz", "flash_bytes"])
-def test_the_change_fits(short_of: str) -> None:
-    subject = subject_of(UNetConfig(bins=64, widths=(16, 24, 32), hidden=48))
+@pytest.mark.parametrize(
+    ("short_of", "change"),
+    [
+        ("clock_mhz", {}),
+        ("flash_bytes", {}),
+        ("clock_mhz", {"bottleneck": "dual"}),
+        ("flash_bytes", {"bottleneck": "dual", "full_band": 48}),
+    ],
+)
+def test_the_change_fits(short_of: str, change: dict[str, object]) -> None:
+    config = UNetConfig(bins=64, widths=(16, 24, 32), hidden=48)
+    subject = subject_of(config.model_copy(update=change))
     found = budget(subject, [])
     file, macs = (figure(found, name) for name in ("model file, int8", "work per step"))
     # Two thirds of what is needed; a step has 80 % of 16 ms.
@@ -233,15 +244,15 @@ def test_the_change_fits(short_of: str) -> None:
         else device(flash_bytes=int(file) * 2 // 3)
     )
     assert budget(subject, [target]).verdict == "does not fit"
-    change = cheapest_change(subject, target)
-    assert change is not None
-    assert change.verdict == "fits"
-    after = budget(replace(subject, network=UNet(change.network)), [target])
+    cheaper = cheapest_change(subject, target)
+    assert cheaper is not None
+    assert cheaper.verdict == "fits"
+    after = budget(replace(subject, network=UNet(cheaper.network)), [target])
     assert after.verdict == "fits"
     # Not smaller than needed: a sixteenth is some tenth of the work.
     kept = figure(after, "work per step") / macs
     assert kept > (0.3 if short_of == "clock_mhz" else 0.5)
-    assert "instead of" in change.text
+    assert "instead of" in cheaper.text
 
 
 @pytest.mark.usefixtures("no_arena")
@@ -272,6 +283,22 @@ def test_what_cannot_stream_is_given_up_first() -> None:
     assert change is not None
     assert change.network == SMALL
     assert change.text == "bottleneck: gru (instead of bigru)"
+
+
+@pytest.mark.usefixtures("no_arena")
+def test_the_unit_over_all_bins_shrinks_with_the_latents() -> None:
+    sizes = UNetConfig(
+        bins=64, widths=(8, 12), hidden=16, bottleneck="dual", blocks=1, full_band=48
+    )
+    subject = subject_of(sizes)
+    macs = figure(budget(subject, []), "work per step")
+    change = cheapest_change(subject, device(clock_mhz=6.1 * 0.9 * macs / 12_800 * 2 / 3))
+    assert change is not None
+    assert change.verdict == "fits"
+    assert change.network.widths == sizes.widths
+    assert change.network.hidden < sizes.hidden
+    assert change.network.full_band < sizes.full_band
+    assert f"full_band: {change.network.full_band} (instead of 48)" in change.text
 
 
 @pytest.mark.usefixtures("no_arena")
