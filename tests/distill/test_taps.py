@@ -39,6 +39,14 @@ def test_a_unet_is_tapped_in_the_canonical_layout() -> None:
     assert found["encoder.1"].shape[0] == 2, "the hooks are gone"
 
 
+def test_a_block_of_dual_paths_is_tapped_as_frames() -> None:
+    network = UNet(CONFIG.model_copy(update={"bottleneck": "dual"}))
+    with taps.capture(network, ["bottleneck.blocks.0", "bottleneck.latent"]) as found:
+        output = network(torch.randn(2, 3, 9, 256))
+    assert found["bottleneck.blocks.0"].shape == (2, 9, 16, 6)
+    assert torch.equal(found["bottleneck.latent"][:, :, 0], output.latent)
+
+
 def test_gradients_flow_through_a_tap() -> None:
     network = UNet(CONFIG)
     with taps.capture(network, ["encoder.0"]) as found:
