@@ -29,6 +29,7 @@ MASK_CHANNELS = {"complex": 2, "real": 1}  # complex: real and imaginary part
 # around zero spend hundreds of steps on a plateau (`tiny`, 400 steps: −0.6 dB, so +4.8 dB).
 # Before the sigmoid of a real mask, the same gain.
 MASK_START = {"complex": 1.0, "real": math.log(math.tanh(1.0) / (1.0 - math.tanh(1.0)))}
+DUAL_BLOCKS = 2
 BOTTLENECKS: dict[str, type[Bottleneck]] = {
     "gru": GruBottleneck,
     "tcn": TcnBottleneck,
@@ -40,7 +41,8 @@ BOTTLENECKS: dict[str, type[Bottleneck]] = {
 class UNetConfig(BaseModel):
     """Sizes and kinds of one network. The first level folds ``patch`` bins, each further one two.
 
-    ``look_ahead`` is in frames; with ``bands`` the levels work on bands instead of bins.
+    ``look_ahead`` is in frames; with ``bands`` the levels work on bands instead of bins. ``blocks``
+    and ``full_band``, 0 for none, are sizes of the bottleneck ``dual``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,7 +50,7 @@ class UNetConfig(BaseModel):
     bins: int = 256
     widths: tuple[int, ...] = (16, 24, 32, 32)
     hidden: int = Field(64, ge=1)
-    blocks: int = Field(2, ge=1)
+    blocks: int = Field(DUAL_BLOCKS, ge=1)
     full_band: int = Field(0, ge=0)
     patch: int = Field(4, ge=1)
     kernel_time: int = Field(2, ge=1)
@@ -69,6 +71,9 @@ class UNetConfig(BaseModel):
             raise ValueError("kernel_frequency must be odd")
         if self.bottleneck == "bigru" and self.look_ahead:
             raise ValueError("a bigru hears everything: it takes no look_ahead")
+        # A checkpoint names every size: the default says nothing.
+        if self.bottleneck != "dual" and (self.full_band or self.blocks != DUAL_BLOCKS):
+            raise ValueError("blocks and full_band are sizes of the bottleneck dual only")
         if self.bands is not None:
             centres(self.bands, self.bins)  # raises where a band would have no bin
         return self

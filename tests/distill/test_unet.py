@@ -50,6 +50,23 @@ def test_sequence_equals_step_over_a_thousand_frames_from_a_random_state(name: s
         assert (states[key] - value).abs().max() < 1e-5
 
 
+STREAMING: list[dict[str, Any]] = [
+    {"bottleneck": "gru"},
+    {"bottleneck": "tcn"},
+    {"bottleneck": "dual"},
+    {"bottleneck": "dual", "blocks": 1, "full_band": 8},
+]
+BOTTLENECKS = st.fixed_dictionaries(
+    {"bottleneck": st.sampled_from(["gru", "tcn"])}
+) | st.fixed_dictionaries(
+    {
+        "bottleneck": st.just("dual"),
+        "blocks": st.integers(1, 3),
+        "full_band": st.sampled_from([0, 5]),
+    }
+)
+
+
 @st.composite
 def configs(draw: st.DrawFn, /, **fixed: Any) -> UNetConfig:
     """Small networks of every kind that streams."""
@@ -61,13 +78,10 @@ def configs(draw: st.DrawFn, /, **fixed: Any) -> UNetConfig:
         "kernel_time": draw(st.integers(1, 3)),
         "kernel_frequency": draw(st.sampled_from([1, 3, 5])),
         "mask": draw(st.sampled_from(["complex", "real"])),
-        "bottleneck": draw(st.sampled_from(["gru", "tcn", "dual"])),
-        "blocks": draw(st.integers(1, 3)),
-        "full_band": draw(st.sampled_from([0, 5])),
         "look_ahead": draw(st.integers(0, 3)),
         "bands": draw(st.sampled_from([None, Bands(count=32), Bands(kind="mel", count=48)])),
     }
-    return UNetConfig(**(values | fixed))
+    return UNetConfig(**(values | draw(BOTTLENECKS) | fixed))
 
 
 @settings(max_examples=25, deadline=None)
@@ -109,9 +123,11 @@ def test_a_sequence_may_be_cut_anywhere(config: UNetConfig, cut: int) -> None:
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 4])
-@pytest.mark.parametrize("bottleneck", ["gru", "tcn", "dual"])
-def test_an_output_knows_exactly_so_many_frames_of_its_future(bottleneck: str, ahead: int) -> None:
-    config = UNetConfig(bins=32, widths=(4, 6), hidden=8, bottleneck=bottleneck, look_ahead=ahead)
+@pytest.mark.parametrize("kind", STREAMING)
+def test_an_output_knows_exactly_so_many_frames_of_its_future(
+    kind: dict[str, Any], ahead: int
+) -> None:
+    config = UNetConfig(bins=32, widths=(4, 6), hidden=8, look_ahead=ahead, **kind)
     network = randomised(UNet(config))
     features = torch.randn(1, 3, 30, 32)
     with torch.no_grad():
@@ -210,6 +226,8 @@ def test_the_mask_is_bounded() -> None:
         ({"kernel_frequency": 4}, "odd"),
         ({"kernel_time": 0}, "kernel_time"),
         ({"bottleneck": "bigru", "look_ahead": 1}, "no look_ahead"),
+        ({"full_band": 8}, "bottleneck dual only"),
+        ({"bottleneck": "tcn", "blocks": 3}, "bottleneck dual only"),
         ({"bands": {"count": 60}}, "count of bands must be divisible"),
         ({"bands": {"count": 288}}, "cannot have a bin each"),
     ],
@@ -243,10 +261,10 @@ def test_a_real_mask_lies_between_zero_and_one() -> None:
     assert mask.max() <= 1.0
 
 
-@pytest.mark.parametrize("bottleneck", ["gru", "tcn", "dual"])
+@pytest.mark.parametrize("kind", STREAMING)
 @pytest.mark.parametrize("whole", [True, False])
-def test_the_latents_pass_a_module_of_their_own(whole: bool, bottleneck: str) -> None:
-    config = preset("tiny").model_copy(update={"bottleneck": bottleneck, "look_ahead": 2})
+def test_the_latents_pass_a_module_of_their_own(whole: bool, kind: dict[str, Any]) -> None:
+    config = preset("tiny").model_copy(update={**kind, "look_ahead": 2})
     network = UNet(config).eval()
     seen: list[torch.Tensor] = []
     latent = dict(network.named_modules())["bottleneck.latent"]
