@@ -36,8 +36,8 @@ class DataSource(_Record):
     """Recordings that were trained on, with what their licence asks to be told."""
 
     name: str
-    kind: Literal["speech", "noise"]
-    hours: float  # of the training split
+    kind: Literal["speech", "noise", "room responses"]
+    hours: float | None  # of the training split; None where they do not count in hours
     licence: str
     attribution: str
     changes: str

@@ -120,7 +120,7 @@ def _training(card: ModelCard) -> Iterator[str]:
 def _data(data: Sequence[DataSource]) -> Iterator[str]:
     yield from ("## Data", "")
     rows = [
-        (one.name, one.kind, f"{one.hours:.2f}", one.licence, one.attribution, one.changes)
+        (one.name, one.kind, number(one.hours, 2), one.licence, one.attribution, one.changes)
         for one in data
     ]
     heads = ("source", "kind", "hours", "licence", "attribution", "changes")
