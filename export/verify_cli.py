@@ -58,7 +58,8 @@ def verify(
     """
     from runtime.models import model_file
 
-    path = model_file(path)
+    if not path.exists():
+        path = model_file(path)
     if not path.exists():
         raise InputError(f"There is nothing at {path}.", hint="Check the path.")
     if _is_pack(path):

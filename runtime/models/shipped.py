@@ -19,7 +19,7 @@ ROOT: Final = Path(__file__).parent  # a folder in it for each model
 CARD: Final = "model.json"
 PAGE: Final = "CARD.md"
 DEFAULT: Final = "mcu"  # what denoises where no model is named
-DAMAGED: Final = "Install sordino again."
+DAMAGED: Final = "Install sordino again, or copy the model anew: `sordino models get`."
 
 
 @dataclass(frozen=True)
@@ -93,27 +93,30 @@ def open_model(name: str) -> ShippedModel:
         raise InputError(
             f"There is no shipped model {name!r}.", hint=f"{hint}Shipped: {_listed(names)}."
         )
-    return ShippedModel(_read_card(ROOT / name / CARD), ROOT / name)
+    return _open_folder(ROOT / name)
 
 
-def _read_card(path: Path) -> ModelCard:
+def _open_folder(folder: Path) -> ShippedModel:
     try:
-        return ModelCard.model_validate_json(path.read_bytes())
+        card = ModelCard.model_validate_json((folder / CARD).read_bytes())
     except ValidationError as error:
         raise InputError(
-            f"The card of the model {path.parent.name} is damaged.", hint=DAMAGED
+            f"The card of the model {folder.name} is damaged.", hint=DAMAGED
         ) from error
+    return ShippedModel(card, folder)
 
 
 def model_file(what: Path) -> Path:
     """The model file that a command was given: a path, or the name of a shipped model.
 
     Where something lies at the path it is meant; else a shipped model's name stands for its int8
-    artefact. Anything else stays as it is, for whoever opens it to say what is missing. Raises
-    InputError for a name that is nearly that of a shipped model, and as
-    :meth:`ShippedModel.artefact` does.
+    artefact, and so does the folder of a copy. Anything else stays as it is, for whoever opens it
+    to say what is missing. Raises InputError for a name that is nearly that of a shipped model,
+    and as :meth:`ShippedModel.artefact` does.
     """
     name = str(what)
+    if (what / CARD).is_file():
+        return _open_folder(what).artefact()
     if what.exists() or not re.fullmatch(NAME, name):
         return what
     names = model_names()

@@ -177,6 +177,7 @@ def test_get_copies_what_the_other_commands_take(
     source = recording(Path("noisy.wav"))
     model = Path("mcu") / MODEL
     assert invoke(capfd, denoise, source, "clean.wav", "--model", model).status == 0
+    assert model_file(Path("mcu")) == model  # the copy, now that there is one
     again = invoke(capfd, models, "get", "mcu", "--json")
     assert len(json.loads(again.out)["files"]) == 6
 
