@@ -7,6 +7,7 @@ again, and docs/gates.md has the table.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from runtime.engines import Array
 
-RECURRENT = ("gru", "lstm", "rnn")
+RECURRENT = re.compile(r"gru|lstm|rnn|^dual\d")
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,6 @@ def _place(symptom: Symptom) -> tuple[str, Buckets]:
         return f"the mask agrees, {states[0]} does not", STATES
     if not states:
         return "all states agree, the way from them to the mask does not", DECODER
-    if any(kind in states[0] for kind in RECURRENT):
+    if RECURRENT.search(states[0]):
         return f"the cell of {states[0]}", RECURRENCE
     return f"the layers before {states[0]}", ENCODER

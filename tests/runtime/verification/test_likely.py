@@ -68,6 +68,16 @@ def test_a_state_that_is_fed_wrongly_shows_in_the_second_frame() -> None:
     assert STATE in likely_bug(found)
 
 
+@pytest.mark.parametrize(
+    ("state", "place"), [("dual0_out", "the cell of"), ("residual0_out", "the layers before")]
+)
+def test_a_block_of_dual_paths_is_a_cell(state: str, place: str) -> None:
+    frames = np.zeros((5, 2))
+    found = symptom([frames] * 2, [frames + 1.0] * 2, ["mask", state], LIMIT)
+    assert found is not None
+    assert likely_bug(found).startswith(f"{place} {state}")
+
+
 def test_what_is_no_number_differs() -> None:
     frames = np.zeros((5, 2))
     found = symptom([frames], [frames * np.nan], ["mask"], LIMIT)
