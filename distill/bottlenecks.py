@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.batch_norm import SharedBatchNorm
+from distill.recurrence import MinGru
 from targets.errors import InputError
 
 States = dict[str, Tensor]
@@ -140,7 +141,7 @@ class TcnBottleneck(Bottleneck):
 class DualPathBlock(nn.Module):
     """Time, then frequency, each as a residual over ``[batch, channels, time, bins]``.
 
-    x + W GRU(x) with one GRU for all bins, each with a state of its own; then
+    x + W MinGru(x) with one recurrence for all bins, each with a state of its own; then
     x + M ReLU(norm(V x)), where V mixes channels and M bins. Dual paths after Luo, Chen and
     Yoshioka (DPRNN, ICASSP 2020, arXiv 1910.06379), between encoder and decoder of a spectral
     network as Le et al. put them (DPCRN, Interspeech 2021); a product along frequency in place of
@@ -150,7 +151,7 @@ class DualPathBlock(nn.Module):
 
     def __init__(self, channels: int, bins: int, hidden: int) -> None:
         super().__init__()
-        self.gru = nn.GRU(channels, hidden, batch_first=True)
+        self.recurrence = MinGru(channels, hidden)
         self.leave = nn.Linear(hidden, channels)
         self.enter = nn.Conv2d(channels, channels, 1, bias=False)
         self.norm = SharedBatchNorm(channels)
@@ -158,17 +159,17 @@ class DualPathBlock(nn.Module):
 
     def forward(self, sequence: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         batch, channels, time, bins = sequence.shape
-        by_bin = sequence.permute(0, 3, 2, 1).reshape(batch * bins, time, channels)
-        start = state[:, :, 0].transpose(1, 2).reshape(1, batch * bins, -1)
-        heard, last = self.gru(by_bin, start.contiguous())
-        change = self.leave(heard).view(batch, bins, time, channels).permute(0, 3, 2, 1)
-        value = self._across(sequence + change)
-        return value, last.view(batch, bins, -1).transpose(1, 2).unsqueeze(2)
+        by_bin = sequence.permute(2, 0, 3, 1).reshape(time, batch * bins, channels)
+        start = state[:, :, 0].transpose(1, 2).reshape(batch * bins, -1)
+        heard = self.recurrence(by_bin, start)
+        change = self.leave(heard).view(time, batch, bins, channels).permute(1, 3, 0, 2)
+        last = heard[-1].view(batch, bins, -1).transpose(1, 2).unsqueeze(2)
+        return self._across(sequence + change), last
 
     def step(self, frame: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """One frame ``[batch, channels, 1, bins]``, with the cell written out."""
+        """One frame ``[batch, channels, 1, bins]``."""
         by_bin, past = (value[:, :, 0].transpose(1, 2) for value in (frame, state))
-        heard = gru_cell(self.gru, by_bin, past)
+        heard = self.recurrence.step(by_bin, past)
         change = self.leave(heard).transpose(1, 2).unsqueeze(2)
         return self._across(frame + change), heard.transpose(1, 2).unsqueeze(2)
 
@@ -176,12 +177,33 @@ class DualPathBlock(nn.Module):
         return value + self.mix(functional.relu(self.norm(self.enter(value))))
 
 
+class FullBand(nn.Module):
+    """x + W MinGru(x) over whole frames: what all bins have in common. The state is
+    ``[batch, hidden, 1, 1]``."""
+
+    def __init__(self, channels: int, bins: int, hidden: int) -> None:
+        super().__init__()
+        self.bins = bins
+        self.recurrence = MinGru(channels * bins, hidden)
+        self.leave = nn.Linear(hidden, channels * bins)
+
+    def forward(self, sequence: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        heard = self.recurrence(_flatten(sequence).transpose(0, 1), state[:, :, 0, 0])
+        change = _unflatten(self.leave(heard).transpose(0, 1), self.bins)
+        return sequence + change, heard[-1][:, :, None, None]
+
+    def step(self, frame: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """One frame ``[batch, channels, 1, bins]``."""
+        heard = self.recurrence.step(_flatten(frame), state[:, :, 0, 0].unsqueeze(1))
+        return frame + _unflatten(self.leave(heard), self.bins), heard[:, 0, :, None, None]
+
+
 class DualPathBottleneck(Bottleneck):
     """Blocks that remember every bin of the deepest level by itself; few weights, much memory.
 
-    With ``full_band`` a GRU of so many units hears all bins at once after them, as a residual.
-    The states are named ``dual0``, ``dual1``, …, one a block, and ``gru``; the latents are the
-    frames that all of this leaves, flattened.
+    With ``full_band`` a recurrence of so many units hears whole frames after them. The states are
+    named ``dual0``, ``dual1``, …, one a block, and ``full``; the latents are the frames that all
+    of this leaves, flattened.
     """
 
     def __init__(
@@ -189,36 +211,41 @@ class DualPathBottleneck(Bottleneck):
     ) -> None:
         super().__init__(channels, bins, hidden)
         self.blocks = nn.ModuleList(DualPathBlock(channels, bins, hidden) for _ in range(blocks))
-        self.full_band = GruBottleneck(channels, bins, full_band) if full_band else None
+        self.full_band = FullBand(channels, bins, full_band) if full_band else None
 
     @property
     def width(self) -> int:
         return self.channels * self.bins
 
+    @property
+    def stages(self) -> dict[str, DualPathBlock | FullBand]:
+        """The blocks, then the full band, under the names of their states."""
+        stages: dict[str, DualPathBlock | FullBand] = {
+            f"dual{n}": cast(DualPathBlock, block) for n, block in enumerate(self.blocks)
+        }
+        return stages if self.full_band is None else stages | {"full": self.full_band}
+
     def initial_states(self, batch: int) -> States:
         device = next(self.parameters()).device
-        shape = (batch, self.hidden, 1, self.bins)
-        states = {f"dual{n}": torch.zeros(shape, device=device) for n in range(len(self.blocks))}
-        return states if self.full_band is None else states | self.full_band.initial_states(batch)
+
+        def zeros(stage: DualPathBlock | FullBand) -> Tensor:
+            bins = 1 if isinstance(stage, FullBand) else self.bins
+            return torch.zeros((batch, stage.recurrence.hidden, 1, bins), device=device)
+
+        return {name: zeros(stage) for name, stage in self.stages.items()}
 
     def forward(self, sequence: Tensor, states: States, ahead: int = 0) -> Result:
         value = functional.pad(sequence, (0, 0, 0, ahead))
         following: States = {}
-        for index, block in enumerate(self.blocks):
-            value, following[f"dual{index}"] = block(value, states[f"dual{index}"])
-        if self.full_band is not None:
-            change, remembered, _ = self.full_band(value, states)
-            value, following = value + change, following | remembered
+        for name, stage in self.stages.items():
+            value, following[name] = stage(value, states[name])
         return self._left(value[:, :, ahead:], following)
 
     def step(self, frame: Tensor, states: States) -> Result:
-        value, following = frame, {}
-        for index, module in enumerate(self.blocks):
-            name, block = f"dual{index}", cast(DualPathBlock, module)
-            value, following[name] = block.step(value, states[name])
-        if self.full_band is not None:
-            change, remembered, _ = self.full_band.step(value, states)
-            value, following = value + change, following | remembered
+        value = frame
+        following: States = {}
+        for name, stage in self.stages.items():
+            value, following[name] = stage.step(value, states[name])
         return self._left(value, following)
 
     def _left(self, value: Tensor, following: States) -> Result:

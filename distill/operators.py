@@ -114,7 +114,7 @@ TROUBLES: dict[str, Trouble] = {
 # Taken as they are, or rewritten exactly with what there is: arithmetic and activations, products
 # with weights, recurrent layers, pooling and resizing, and whatever only moves values about.
 _FINE = """
-    _prelu_kernel _softmax abs add add_relu clamp clamp_max clamp_min dropout glu leaky_relu
+    _prelu_kernel _softmax abs add add_relu clamp clamp_max clamp_min dropout glu leaky_relu lerp
     masked_fill maximum minimum mul native_dropout neg relu rsub sigmoid silu sub tanh threshold
     where
     _native_batch_norm_legit_no_training addmm convolution cudnn_batch_norm gru lstm

@@ -21,7 +21,7 @@ from targets.errors import InputError
 MULTIPLE = 4  # of channels and latents kept: what int8 kernels take at once
 LATENTS = "latents"
 FULL_BAND = "full band"
-GRU_GATES = 3
+GRU_GATES, MIN_GRU_GATES = 3, 2
 
 
 @dataclass(frozen=True)
@@ -96,21 +96,24 @@ def _through_bottleneck(config: UNetConfig) -> tuple[list[Member], list[Member]]
     """What the bottleneck computes of or for the deepest channels, and their gains there."""
     match config.bottleneck:
         case "gru":
-            return _whole_frames("bottleneck", "gru.weight_ih_l0", config)
+            return _whole_frames("bottleneck", "gru.weight_ih_l0", "expand", config)
         case "dual":
             members, gains = _dual_channels(config)
             if config.full_band:
-                more = _whole_frames("bottleneck.full_band", "gru.weight_ih_l0", config)
+                path = "bottleneck.full_band"
+                more = _whole_frames(path, "recurrence.gates.weight", "leave", config)
                 members, gains = members + more[0], gains + more[1]
             return members, gains
         case _:
-            return _whole_frames("bottleneck", "enter.weight", config)
+            return _whole_frames("bottleneck", "enter.weight", "expand", config)
 
 
-def _whole_frames(path: str, entry: str, config: UNetConfig) -> tuple[list[Member], list[Member]]:
-    """Flattened frames in at ``entry``, and out."""
+def _whole_frames(
+    path: str, entry: str, exit_: str, config: UNetConfig
+) -> tuple[list[Member], list[Member]]:
+    """Flattened frames in at the weight ``entry``, and out at the layer ``exit_``."""
     bins = _deepest_bins(config)
-    exits = [Member(f"{path}.expand.{name}", 0, bins) for name in ("weight", "bias")]
+    exits = [Member(f"{path}.{exit_}.{name}", 0, bins) for name in ("weight", "bias")]
     return [Member(f"{path}.{entry}", 1, bins), *exits], exits
 
 
@@ -120,7 +123,7 @@ def _dual_channels(config: UNetConfig) -> tuple[list[Member], list[Member]]:
     for block in range(config.blocks):
         path = f"bottleneck.blocks.{block}"
         leave = [Member(f"{path}.leave.{name}", 0) for name in ("weight", "bias")]
-        members += [Member(f"{path}.gru.weight_ih_l0", 1), *leave]
+        members += [Member(f"{path}.recurrence.gates.weight", 1), *leave]
         members += [Member(f"{path}.enter.weight", axis) for axis in (0, 1)]
         members += _norm(f"{path}.norm")
         gains += [*leave, *(Member(f"{path}.norm.{name}", 0) for name in ("weight", "bias"))]
@@ -142,28 +145,38 @@ def _norm(path: str, blocks: int = 1) -> list[Member]:
 def _latents(config: UNetConfig) -> list[Group]:
     match config.bottleneck:
         case "gru":
-            return [_units(LATENTS, config.hidden, "bottleneck", "expand")]
+            return [_gru_units(config)]
         case "dual":
             blocks = [
-                _units(block_latents(block), config.hidden, f"bottleneck.blocks.{block}", "leave")
+                _min_gru_units(block_latents(block), config.hidden, f"bottleneck.blocks.{block}")
                 for block in range(config.blocks)
             ]
             if config.full_band:
-                path = "bottleneck.full_band"
-                blocks.append(_units(FULL_BAND, config.full_band, path, "expand"))
+                blocks.append(_min_gru_units(FULL_BAND, config.full_band, "bottleneck.full_band"))
             return blocks
         case _:
             return [_convolved(config)]
 
 
-def _units(name: str, hidden: int, path: str, exit_: str) -> Group:
+def _gru_units(config: UNetConfig) -> Group:
     """The gains of a GRU's unit are its ways out: what it computes has no scale of its own."""
-    out, recurrent = Member(f"{path}.{exit_}.weight", 1), Member(f"{path}.gru.weight_hh_l0", 1)
+    path = "bottleneck.gru"
+    out, recurrent = Member("bottleneck.expand.weight", 1), Member(f"{path}.weight_hh_l0", 1)
     rows = [
-        Member(f"{path}.gru.{tensor}_l0", 0, GRU_GATES)
+        Member(f"{path}.{tensor}_l0", 0, GRU_GATES)
         for tensor in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     ]
-    return Group(name, hidden, (*rows, recurrent, out), (out, recurrent))
+    return Group(LATENTS, config.hidden, (*rows, recurrent, out), (out, recurrent))
+
+
+def _min_gru_units(name: str, hidden: int, path: str) -> Group:
+    """As of a GRU, but a unit hears no other."""
+    out = Member(f"{path}.leave.weight", 1)
+    rows = [
+        Member(f"{path}.recurrence.gates.{tensor}", 0, MIN_GRU_GATES)
+        for tensor in ("weight", "bias")
+    ]
+    return Group(name, hidden, (*rows, out), (out,))
 
 
 def _convolved(config: UNetConfig) -> Group:

@@ -11,10 +11,12 @@ from distill.bottlenecks import (
     Bottleneck,
     DualPathBlock,
     DualPathBottleneck,
+    FullBand,
     GruBottleneck,
     TcnBlock,
     TcnBottleneck,
 )
+from distill.recurrence import MinGru
 from export.lowering_builder import Builder, array_of, folded, linear, mixed, pointwise
 from export.step_graph import Constant, State, Tensor
 from targets.errors import InputError
@@ -31,12 +33,12 @@ def lower_bottleneck(builder: Builder, bottleneck: Bottleneck, source: Tensor) -
         case TcnBottleneck():
             return _lower_tcn(builder, bottleneck, source)
         case DualPathBottleneck():
-            for index, block in enumerate(bottleneck.blocks):
-                source = _lower_dual(builder, cast(DualPathBlock, block), source, f"dual{index}")
-            if bottleneck.full_band is None:
-                return source
-            change = _lower_gru(builder, bottleneck.full_band, source)
-            return builder.elementwise("add", "gru/change", source, change)
+            for name, stage in bottleneck.stages.items():
+                if isinstance(stage, FullBand):
+                    source = _lower_full_band(builder, stage, source, name)
+                else:
+                    source = _lower_dual(builder, stage, source, name)
+            return source
         case _:
             raise InputError(
                 "The layer bottleneck (bigru) hears the whole recording and cannot stream.",
@@ -73,16 +75,39 @@ def _lower_gru(builder: Builder, bottleneck: GruBottleneck, source: Tensor) -> T
 
 def _lower_dual(builder: Builder, block: DualPathBlock, source: Tensor, name: str) -> Tensor:
     """The bins stand along frequency, where 1×1 convolutions give them all the same weights."""
-    past = Tensor(f"{name}_in", (1, 1, source.shape[2], block.gru.hidden_size))
-    # One value for all: generated C makes the difference a table.
-    one = Constant(f"{name}/one", np.ones((1, 1, 1, 1), np.float32))
-    heard = _lower_cell(builder, block.gru, name, source, past, one)
+    heard = _lower_min_gru(builder, block.recurrence, name, source)
     change = linear(builder, f"{name}/leave", heard, block.leave)
     value = builder.elementwise("add", f"{name}/time", source, change)
     weight, bias = folded(block.enter, block.norm)
     entered = builder.conv(f"{name}/enter", value, weight, bias, activation="relu")
     across = mixed(builder, f"{name}/mix", entered, array_of(block.mix.weight))
     return builder.elementwise("add", f"{name}/frequency", value, across)
+
+
+def _lower_full_band(builder: Builder, stage: FullBand, source: Tensor, name: str) -> Tensor:
+    entry = _flat(builder, f"{name}/entry", source)
+    heard = _lower_min_gru(builder, stage.recurrence, name, entry)
+    wide = linear(builder, f"{name}/leave", heard, stage.leave)
+    change = builder.reshape(f"{name}/exit", wide, source.shape)
+    return builder.elementwise("add", f"{name}/sum", source, change)
+
+
+def _lower_min_gru(builder: Builder, cell: MinGru, prefix: str, entry: Tensor) -> Tensor:
+    """The equations of :mod:`distill.recurrence`, one 1×1 convolution per gate: each then has a
+    scale of its own. The state is named ``prefix``."""
+    past = Tensor(f"{prefix}_in", (1, 1, entry.shape[2], cell.hidden))
+    weights = np.split(array_of(cell.gates.weight), 2)
+    biases = np.split(array_of(cell.gates.bias), 2)
+
+    def gate(name: str, row: int) -> Tensor:
+        return builder.conv(f"{prefix}/{name}/sum", entry, pointwise(weights[row]), biases[row])
+
+    update = builder.activation("logistic", f"{prefix}/update", gate("update", 0))
+    candidate = builder.activation("tanh", f"{prefix}/new", gate("new", 1))
+    # One value for all: generated C makes the difference a table.
+    one = Constant(f"{prefix}/one", np.ones((1, 1, 1, 1), np.float32))
+    rest = builder.elementwise("sub", f"{prefix}/rest", one, update)
+    return _remembered(builder, prefix, (rest, past), (update, candidate))
 
 
 def _lower_cell(
@@ -112,12 +137,21 @@ def _lower_cell(
     kept = builder.elementwise("mul", f"{prefix}/new/kept", reset, recalled)
     total = builder.elementwise("add", f"{prefix}/new/sum", driven, kept)
     candidate = builder.activation("tanh", f"{prefix}/new", total)
-    # z ⊙ h + (1 − z) ⊙ n rather than n + z ⊙ (h − n): the difference h − n needs twice the range,
-    # and so twice the step, of the values within ±1 that it is made of.
     rest = builder.elementwise("sub", f"{prefix}/rest", ones, update)
-    carried = builder.elementwise("mul", f"{prefix}/carried", update, past)
-    taken = builder.elementwise("mul", f"{prefix}/taken", rest, candidate)
-    latent = builder.elementwise("add", f"{prefix}_out", carried, taken)
+    return _remembered(builder, prefix, (update, past), (rest, candidate))
+
+
+def _remembered(
+    builder: Builder, prefix: str, old: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor]
+) -> Tensor:
+    """The next state ``a ⊙ past + (1 − a) ⊙ candidate`` of two pairs of a share and a value.
+
+    Not candidate + a ⊙ (past − candidate): the difference needs twice the range, and so twice the
+    step, of the values within ±1 that it is made of.
+    """
+    carried = builder.elementwise("mul", f"{prefix}/carried", *old)
+    taken = builder.elementwise("mul", f"{prefix}/taken", *new)
+    past, latent = old[1], builder.elementwise("add", f"{prefix}_out", carried, taken)
     builder.states.append(State(prefix, past, latent))
     # A mean of values within ±1, from zero on.
     builder.bounded |= {past.name, carried.name, taken.name, latent.name}

@@ -15,7 +15,7 @@ import numpy as np
 
 from runtime.engines import Array
 
-RECURRENT = re.compile(r"gru|lstm|rnn|^dual\d")
+RECURRENT = re.compile(r"gru|lstm|rnn|^dual\d|^full_")
 
 
 @dataclass(frozen=True)

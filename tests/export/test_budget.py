@@ -288,7 +288,7 @@ def test_what_cannot_stream_is_given_up_first() -> None:
 @pytest.mark.usefixtures("no_arena")
 def test_the_unit_over_all_bins_shrinks_with_the_latents() -> None:
     # Four channels are the fewest: only the latents are left to shrink.
-    sizes = UNetConfig(bins=64, widths=(4, 4), hidden=16, bottleneck="dual", blocks=1, full_band=48)
+    sizes = UNetConfig(bins=64, widths=(4, 4), hidden=32, bottleneck="dual", blocks=1, full_band=96)
     subject = subject_of(sizes)
     macs = figure(budget(subject, []), "work per step")
     change = cheapest_change(subject, device(clock_mhz=6.1 * 0.9 * macs / 12_800 * 2 / 3))
@@ -297,7 +297,7 @@ def test_the_unit_over_all_bins_shrinks_with_the_latents() -> None:
     assert change.network.widths == sizes.widths
     assert change.network.hidden < sizes.hidden
     assert change.network.full_band < sizes.full_band
-    assert f"full_band: {change.network.full_band} (instead of 48)" in change.text
+    assert f"full_band: {change.network.full_band} (instead of 96)" in change.text
 
 
 @pytest.mark.usefixtures("no_arena")

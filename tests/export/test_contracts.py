@@ -86,5 +86,5 @@ def test_a_short_delay_over_a_long_window_passes_all_gates(
     for model in models:
         assert model.sidecar.contract == contract
         states = [spec.name for spec in model.sidecar.inputs[1:]]
-        assert states == ["dual0_in", "gru_in"]
+        assert states == ["dual0_in", "full_in"]
         assert {gate.verdict for gate in model.sidecar.gates} == {"pass"}

@@ -179,3 +179,17 @@ def test_same_padding_pads_more_after_than_before() -> None:
     features = np.arange(24, dtype=np.float32).reshape(1, 1, 8, 3)
     result = StepExecutor(shown).run([features])[0]
     np.testing.assert_array_equal(result[0, 0, :, 0], features[0, 0, :, 0])
+
+
+def test_memories_of_dual_paths_stay_within_one(make_network: Callable[..., UNet]) -> None:
+    """So they get the scale of a hidden state, whatever was heard while calibrating."""
+    config = UNetConfig(
+        bins=32, widths=(3, 4), hidden=6, kernel_time=1, bottleneck="dual", full_band=5
+    )
+    graph = lower(make_network(config, 0))
+    assert [state.name for state in graph.states] == ["dual0", "dual1", "full"]
+    assert [state.input.shape for state in graph.states] == [(1, 1, 4, 6)] * 2 + [(1, 1, 1, 5)]
+    assert {tensor.name for tensor in (*graph.inputs[1:], *graph.outputs[1:])} <= graph.bounded
+    for values in StepExecutor(graph).sequence(np.full((1, 20, 32, 3), 1e6, np.float32)):
+        for state in graph.states:
+            assert float(np.abs(values[state.output.name]).max()) <= 1.0

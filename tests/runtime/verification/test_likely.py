@@ -69,9 +69,14 @@ def test_a_state_that_is_fed_wrongly_shows_in_the_second_frame() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "place"), [("dual0_out", "the cell of"), ("residual0_out", "the layers before")]
+    ("state", "place"),
+    [
+        ("dual0_out", "the cell of"),
+        ("full_out", "the cell of"),
+        ("residual0_out", "the layers before"),
+    ],
 )
-def test_a_block_of_dual_paths_is_a_cell(state: str, place: str) -> None:
+def test_the_memories_of_dual_paths_are_cells(state: str, place: str) -> None:
     frames = np.zeros((5, 2))
     found = symptom([frames] * 2, [frames + 1.0] * 2, ["mask", state], LIMIT)
     assert found is not None
