@@ -7,6 +7,7 @@ and it can show every tensor of the graph.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +75,13 @@ class StepExecutor:
         """Masks ``[streams, frames, bins, 2 or 1]`` of features ``[streams, frames, bins, 3]``."""
         name = self.graph.mask.name
         return np.concatenate([values[name] for values in self.sequence(features, states)], axis=1)
+
+
+class PreciseExecutor(StepExecutor):
+    """In float64, with the weights of float32: it rounds nothing."""
+
+    def tensors(self, inputs: Sequence[Array]) -> dict[str, Array]:
+        return super().tensors([cast(Array, one.astype(np.float64)) for one in inputs])
 
 
 def compute(operator: Operator, values: Mapping[str, Array]) -> Array:
@@ -184,7 +192,7 @@ def _transpose_conv2d(operator: TransposeConv2d, source: Array) -> Array:
             max((bins - 1) * step_bins + kernel_bins, operator.output.shape[2]),
             outputs,
         ),
-        np.float32,
+        source.dtype,
     )
     for at_time in range(kernel_time):
         for at_bin in range(kernel_bins):

@@ -6,7 +6,8 @@ to an export.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -50,7 +51,9 @@ class Student:
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """One step of the torch module on numpy arrays, as the engines run a model."""
         with torch.inference_mode():
-            outputs = self.step(*(torch.from_numpy(array) for array in inputs))
+            outputs = self.step(
+                *(torch.from_numpy(array).to(_width(self.step)) for array in inputs)
+            )
         return [output.contiguous().numpy() for output in outputs]
 
     def initial_states(self) -> list[Array]:
@@ -77,6 +80,28 @@ def foreign_student(network: nn.Module, bins: int) -> Student:
     )
 
 
+@contextmanager
+def in_double(student: Student) -> Iterator[None]:
+    """The student computes in float64 as long as this lasts: what then differs is the formula, or
+    the rounding of the other side.
+
+    A foreign one stays as it is: its code may hold numbers of a width of their own.
+    """
+    ours = isinstance(student.step, StepModule)
+    if ours:
+        student.step.double()
+    try:
+        yield
+    finally:
+        if ours:
+            student.step.float()
+
+
+def _width(module: nn.Module) -> torch.dtype:
+    """In what a network computes."""
+    return next((value.dtype for value in module.parameters()), torch.float32)
+
+
 class _OwnSequence:
     resumes = True
 
@@ -84,12 +109,14 @@ class _OwnSequence:
         self._network, self._names = network, tuple(names)
 
     def run(self, features: Array, states: Sequence[Array]) -> list[Array]:
+        width = _width(self._network)
+        given = (torch.from_numpy(state).to(width) for state in states)
         named = {
-            name: torch.from_numpy(state[:, 0, 0] if name == "gru" else state.transpose(0, 3, 1, 2))
-            for name, state in zip(self._names, states, strict=True)
+            name: state[:, 0, 0] if name == "gru" else state.permute(0, 3, 1, 2)
+            for name, state in zip(self._names, given, strict=True)
         }
         with torch.inference_mode():
-            whole = self._network(_as_torch(features), named)
+            whole = self._network(_as_torch(features).to(width), named)
         last = [
             value[:, None, None] if name == "gru" else value.permute(0, 2, 3, 1)
             for name, value in ((name, whole.states[name]) for name in self._names)

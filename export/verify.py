@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.calibration import stack_features
-from export.executor import StepExecutor
+from export.executor import PreciseExecutor
 from export.formats import Emitted, Format
 from export.gates.bit_exact import bit_exact
 from export.gates.causality import causality
@@ -58,7 +58,7 @@ def verify_network(student: Student, probe: Features) -> list[GateResult]:
 
 def verify_parity(student: Student, files: Mapping[Format, bytes], probe: Features) -> GateResult:
     """One gate over all float files and the numpy executor."""
-    runners: dict[str, Runner] = {"step graph": StepExecutor(student.graph)}
+    runners: dict[str, Runner] = {"step graph": PreciseExecutor(student.graph)}
     for name, content in files.items():
         runners[name] = engine_from_bytes(FLOAT_ENGINES[name], content)
     return parity(student, runners, probe)

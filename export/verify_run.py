@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from distill.checkpoint import Checkpoint
 from distill.corpus import open_corpus
-from export.executor import StepExecutor
+from export.executor import PreciseExecutor
 from export.gates.parity import parity
 from export.gates.recurrence import Runner
 from export.gates.stored_weights import stored_weights
@@ -46,7 +46,7 @@ def verify_against(checkpoint: Checkpoint, artefacts: Sequence[Artefact]) -> lis
     graph = student.graph
     probe = probe_frames(contract, sounds(contract))
     gates = verify_network(student, probe)
-    runners: dict[str, Runner] = {"step graph": StepExecutor(graph)}
+    runners: dict[str, Runner] = {"step graph": PreciseExecutor(graph)}
     for artefact in artefacts:
         if artefact.sidecar.target in FLOATS:
             try:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from export.gates.recurrence import Runner, largest_difference, random_states, trace
 from export.step_graph import StepGraph
-from export.students import Student
+from export.students import Student, in_double
 from runtime.artefact import GateResult
 from runtime.verification.likely import likely_bug, symptom
 
@@ -23,13 +23,14 @@ def parity(
     runners: Mapping[str, Runner],
     features: npt.NDArray[np.float32],
 ) -> GateResult:
-    """Largest difference of mask and states from torch, over ``features`` ``[frames, bins, 3]``.
+    """Largest difference of mask and states from torch in float64, over ``features`` ``[frames, bins, 3]``.
 
     Every route starts from the same random non-zero state and feeds its own states back.
     """
     graph = student.graph
     states = random_states(graph)
-    reference = trace(student, features, states)
+    with in_double(student):
+        reference = trace(student, features, states)
     differences = {
         name: largest_difference(reference, trace(runner, features, states))
         for name, runner in runners.items()
@@ -47,11 +48,14 @@ def parity(
     )
 
 
-def _likely(graph: StepGraph, one: Runner, other: Runner, features: npt.NDArray[np.float32]) -> str:
+def _likely(
+    graph: StepGraph, one: Student, other: Runner, features: npt.NDArray[np.float32]
+) -> str:
     """What two runs from a fresh start make of their difference; states that are only used wrongly
     do not show in their first frame."""
     states = [np.zeros(state.input.shape, np.float32) for state in graph.states]
-    left, right = (trace(runner, features[:LIKELY_FRAMES], states) for runner in (one, other))
+    with in_double(one):
+        left, right = (trace(runner, features[:LIKELY_FRAMES], states) for runner in (one, other))
     found = symptom(left, right, [tensor.name for tensor in graph.outputs], LIMIT)
     return (
         "only states far from zero show it: look at how a state is read"

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.gates.recurrence import largest_difference, random_states, trace
-from export.students import Student
+from export.students import Student, in_double
 from runtime.artefact import GateResult
 
 NAME = "sequence-equals-step"
@@ -17,12 +17,14 @@ def sequence_equals_step(student: Student, features: npt.NDArray[np.float32]) ->
     """Masks of ``forward`` against ``step`` frame by frame over ``features`` ``[frames, bins, 3]``.
 
     Where ``forward`` takes and returns states, both start from the same non-zero ones and the last
-    are compared too. The torch code alone is tested; the graph names the states.
+    are compared too, in float64: there only the formula can differ. The torch code alone is tested;
+    the graph names the states.
     """
     resumes = student.sequencer.resumes
     states = random_states(student.graph) if resumes else student.initial_states()
-    stepped = trace(student, features, states)
-    whole = student.sequencer.run(features, states)
+    with in_double(student):
+        stepped = trace(student, features, states)
+        whole = student.sequencer.run(features, states)
     pairs = [(whole[0], stepped[0][:, 0, 0])]
     pairs += [(last, series[-1]) for last, series in zip(whole[1:], stepped[1:], strict=resumes)]
     difference = largest_difference(*zip(*pairs, strict=True))

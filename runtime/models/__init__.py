@@ -1,6 +1,6 @@
 """Models that travel with sordino: a folder for each, with weights, artefacts and a card.
 
-NAME/model.json   the card, machine-readable     NAME/CARD.md   the same for people
+NAME/card.json   the card, machine-readable     NAME/CARD.md   the same for people
      weights.safetensors  checkpoint.json  log.csv              a checkpoint, as training left it
      NAME-tflite-int8.tflite  .json  NAME-tflite-int16x8.…      artefacts with their sidecars
 """

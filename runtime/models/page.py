@@ -1,4 +1,4 @@
-"""``CARD.md``: a model's card for people, rendered from ``model.json`` and nothing else."""
+"""``CARD.md``: a model's card for people, rendered from ``card.json`` and nothing else."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from runtime.models.card import NAME, ArtefactFiles, ModelCard, Precision
 from targets.errors import InputError
 
 ROOT: Final = Path(__file__).parent  # a folder in it for each model
-CARD: Final = "model.json"
+CARD: Final = "card.json"
 PAGE: Final = "CARD.md"
 DEFAULT: Final = "mcu"  # what denoises where no model is named
 DAMAGED: Final = "Install sordino again, or copy the model anew: `sordino models get`."

@@ -246,6 +246,6 @@ def _listing(place: str) -> dict[str, dict[str, str]]:
 
 
 def card_json(card: ModelCard) -> bytes:
-    """``model.json``."""
+    """``card.json``."""
     record = card.model_dump(mode="json", by_alias=True)
     return (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()

@@ -88,9 +88,9 @@ def test_a_run_becomes_a_model(shipped: Path, run_folder: Path) -> None:
 def test_a_model_is_made_anew_without_what_it_was(shipped: Path, run_folder: Path) -> None:
     assert made(run_folder) == 0
     (shipped / "mcu" / "old-name.tflite").write_bytes(b"of an earlier version")
-    first = (shipped / "mcu" / "model.json").read_bytes()
+    first = (shipped / "mcu" / "card.json").read_bytes()
     assert made(run_folder) == 0
-    assert (shipped / "mcu" / "model.json").read_bytes() == first
+    assert (shipped / "mcu" / "card.json").read_bytes() == first
     assert not (shipped / "mcu" / "old-name.tflite").exists()
 
 

@@ -90,14 +90,14 @@ def test_damage_is_noticed_where_the_file_is_used(shipped: Path, file: str) -> N
 
 @pytest.mark.parametrize("content", ["", "{", '{"schema": "sordino-model/2"}', "[]"])
 def test_a_damaged_card_is_one_sentence(shipped: Path, content: str) -> None:
-    (shipped / "mcu" / "model.json").write_text(content)
+    (shipped / "mcu" / "card.json").write_text(content)
     with pytest.raises(InputError, match="card of the model mcu is damaged"):
         open_model("mcu")
 
 
 def test_a_card_names_files_and_no_paths(shipped: Path) -> None:
-    card = shipped / "mcu" / "model.json"
-    card.write_text(card.read_text().replace("weights.safetensors", "../nano/model.json"))
+    card = shipped / "mcu" / "card.json"
+    card.write_text(card.read_text().replace("weights.safetensors", "../nano/card.json"))
     with pytest.raises(InputError, match="damaged"):
         open_model("mcu")
 
@@ -157,7 +157,7 @@ def test_list_of_nothing_says_so(
 def test_card_prints_the_page_or_the_json(shipped: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert invoke(capfd, models, "card", "mcu").out == (shipped / "mcu" / "CARD.md").read_text()
     printed = json.loads(invoke(capfd, models, "card", "mcu", "--json").out)
-    assert printed == json.loads((shipped / "mcu" / "model.json").read_text())
+    assert printed == json.loads((shipped / "mcu" / "card.json").read_text())
     unknown = invoke(capfd, models, "card", "mcuu")
     assert (unknown.status, unknown.out) == (2, "")
     assert "Did you mean 'mcu'?" in unknown.err
@@ -191,7 +191,7 @@ def test_every_part_comes_with_its_card(shipped: Path, tmp_path: Path, part: Par
         return
     copy_model(open_model("mcu"), tmp_path / "out", part, force=False)
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names >= {"model.json", "CARD.md"}
+    assert names >= {"card.json", "CARD.md"}
     assert (MODEL in names) == (part != "weights")
     assert ("checkpoint.json" in names) == (part != "int8")
 
