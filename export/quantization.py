@@ -50,6 +50,8 @@ TANH_OUTPUT = Affine(1.0 / 128.0, 0)
 # A hidden state is a mean or product of values within ±1, and units rest at either end: a scale
 # of 1/128 would cut those at 1 to 127/128 for as long as they rest there.
 HIDDEN = Affine(float(np.float32(1.0 / 127.0)), 0)
+# Beyond these ends an int8 logistic or tanh stays at its lowest or highest step, with a margin.
+FLAT_BEYOND: Mapping[Curve, Range] = {"logistic": (-6.5, 5.5), "tanh": (-3.3, 2.8)}
 UNIT_INT16 = Affine(1.0 / 32768.0, 0, "int16")  # of all three in int16
 
 
@@ -80,7 +82,8 @@ class QuantizedGraph:
     and integers per fixed operand.
 
     ``graph`` has a Requantize where int8 and int16 meet; ``origins`` names the tensor of the float
-    graph that each tensor added for that holds.
+    graph that each tensor added for that holds. ``cut`` are the tensors that end where the only
+    function that reads them is flat.
     """
 
     graph: StepGraph
@@ -88,6 +91,7 @@ class QuantizedGraph:
     weights: Mapping[str, StoredWeights] = field(repr=False)
     constants: Mapping[str, StoredConstant] = field(default_factory=dict, repr=False)
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
+    cut: frozenset[str] = frozenset()
 
     @property
     def wide(self) -> frozenset[str]:

@@ -23,7 +23,9 @@ def parity(
     runners: Mapping[str, Runner],
     features: npt.NDArray[np.float32],
 ) -> GateResult:
-    """Largest difference of mask and states from torch in float64, over ``features`` ``[frames, bins, 3]``.
+    """Largest difference of mask and states from torch, over ``features`` ``[frames, bins, 3]``.
+
+    Torch computes in float64, so that its own rounding is not taken for a file's.
 
     Every route starts from the same random non-zero state and feeds its own states back.
     """
