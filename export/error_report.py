@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from export.executor import Array, StepExecutor
-from export.quantization import Affine, QuantizedGraph
+from export.precision import tied_groups
+from export.quantization import Affine, QuantizedGraph, flat_beyond
 from export.simulation import LIMITS
 from export.step_graph import Operator, StepGraph
 from export.tflite import write_quantized
@@ -29,7 +30,8 @@ HIGHEST_DB = 120.0  # where the difference is nothing
 @dataclass(frozen=True)
 class TensorError:
     """One tensor: signal over quantization noise in dB within one step and with carried states,
-    and the share of its values at the end of their range."""
+    and the share of its values at the end of their range. What only a function reads that is flat
+    beyond the range counts as far as the range goes."""
 
     name: str
     operator: str
@@ -53,10 +55,10 @@ def error_report(graph: StepGraph, quantized: QuantizedGraph, features: Array) -
         for operator in quantized.graph.operators
     }
     origins = {name: origin for name, origin in origins.items() if origin in wanted[0]}
-    forced = _Sums(origins, quantized.activations)
+    forced = _Sums(origins, quantized)
     for frame, values in enumerate(_run(content, quantized, heard, wanted)):
         forced.add(values, wanted[frame])
-    free = _Sums(origins, quantized.activations)
+    free = _Sums(origins, quantized)
     for frame, values in enumerate(_run(content, quantized, heard, None)):
         free.add(values, wanted[frame])
     rows = [
@@ -98,8 +100,11 @@ def report_json(report: Sequence[TensorError]) -> list[dict[str, object]]:
 class _Sums:
     """Energies of signal and error by tensor."""
 
-    def __init__(self, origins: dict[str, str], grids: Any) -> None:
-        self._origins, self._grids = origins, grids
+    def __init__(self, origins: dict[str, str], quantized: QuantizedGraph) -> None:
+        self._origins, self._grids = origins, quantized.activations
+        groups = tied_groups(quantized.graph)
+        bent = (group for group in groups if flat_beyond(quantized.graph, group) is not None)
+        self._bent = frozenset(name for group in bent for name in group)
         self._signal = dict.fromkeys(origins, 0.0)
         self._error = dict.fromkeys(origins, 0.0)
         self._at_end = dict.fromkeys(origins, 0)
@@ -111,6 +116,8 @@ class _Sums:
             values = stored[name]
             real = (values.astype(np.float64) - grid.zero_point) * grid.scale
             float_values = wanted[origin].astype(np.float64)
+            if name in self._bent and grid.precision == "int8":
+                float_values = np.clip(float_values, *_reach(grid))
             self._signal[name] += float(np.sum(np.square(float_values)))
             self._error[name] += float(np.sum(np.square(real - float_values)))
             low, high = LIMITS[grid.precision]
@@ -127,6 +134,12 @@ class _Sums:
 
     def saturated(self, name: str) -> float:
         return self._at_end[name] / max(self._seen[name], 1)
+
+
+def _reach(grid: Affine) -> tuple[float, float]:
+    """The lowest and the highest real value."""
+    low, high = LIMITS[grid.precision]
+    return (low - grid.zero_point) * grid.scale, (high - grid.zero_point) * grid.scale
 
 
 def _run(

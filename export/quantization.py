@@ -21,10 +21,12 @@ from export.step_graph import (
     Activation,
     Constant,
     Elementwise,
+    Moving,
     Prelu,
     StepGraph,
     Weighted,
     operands,
+    sources,
 )
 
 LOWEST, HIGHEST = -128, 127
@@ -82,8 +84,7 @@ class QuantizedGraph:
     and integers per fixed operand.
 
     ``graph`` has a Requantize where int8 and int16 meet; ``origins`` names the tensor of the float
-    graph that each tensor added for that holds. ``cut`` are the tensors that end where the only
-    function that reads them is flat.
+    graph that each tensor added for that holds.
     """
 
     graph: StepGraph
@@ -91,7 +92,6 @@ class QuantizedGraph:
     weights: Mapping[str, StoredWeights] = field(repr=False)
     constants: Mapping[str, StoredConstant] = field(default_factory=dict, repr=False)
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
-    cut: frozenset[str] = frozenset()
 
     @property
     def wide(self) -> frozenset[str]:
@@ -135,7 +135,7 @@ def _activations(precise: PreciseGraph, calibration: Calibration) -> dict[str, A
         elif group & made and group & made <= graph.bounded:
             affine = HIDDEN if width == "int8" else UNIT_INT16
         elif width == "int8":
-            affine = affine_of(_union(ranges))
+            affine = affine_of(_within(_union(ranges), flat_beyond(graph, group)))
             if curves := _curves_of(graph, group):
                 scale = agreeing_scale(affine.scale, affine.zero_point, curves)
                 affine = Affine(scale, affine.zero_point)
@@ -166,6 +166,29 @@ def _floored(graph: StepGraph, chosen: dict[str, Affine]) -> dict[str, Affine]:
                 coarse = Affine(float(np.float32(floor)), 0, affine.precision)
                 chosen.update(dict.fromkeys(group_of[operator.output.name], coarse))
     return chosen
+
+
+def flat_beyond(graph: StepGraph, names: Collection[str]) -> Range | None:
+    """Where the one function that reads tied tensors becomes flat; None where others read them.
+
+    A range needs no more: gates that are held open or shut for long reach hundreds, and steps as
+    coarse as that would leave nothing of the slope between. TFLM's fixed point even fails there.
+    """
+    readers = [op for op in graph.operators if any(one.name in names for one in sources(op))]
+    kinds = {
+        op.kind if isinstance(op, Activation) else None
+        for op in readers
+        if not isinstance(op, Moving)
+    }
+    outside = {tensor.name for tensor in (*graph.inputs, *graph.outputs)}
+    if len(kinds) != 1 or outside & set(names):
+        return None
+    kind = kinds.pop()
+    return FLAT_BEYOND[kind] if kind in ("logistic", "tanh") else None
+
+
+def _within(bounds: Range, ends: Range | None) -> Range:
+    return bounds if ends is None else (max(bounds[0], ends[0]), min(bounds[1], ends[1]))
 
 
 def _curves_of(graph: StepGraph, names: Collection[str]) -> set[Curve]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib.util import find_spec
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from export.calibration import Calibration, calibrate
 from export.precision import tied_groups
 from export.quantization import (
+    FLAT_BEYOND,
     HIDDEN,
     LOGISTIC_OUTPUT,
     TANH_OUTPUT,
@@ -25,6 +27,8 @@ from export.step_graph import (
     Activation,
     Concat,
     Conv2d,
+    Elementwise,
+    Operator,
     Requantize,
     Reshape,
     StepGraph,
@@ -103,6 +107,48 @@ def test_fixed_scales(quantized: QuantizedGraph) -> None:
         if isinstance(operator, Activation):
             fixed = LOGISTIC_OUTPUT if operator.kind == "logistic" else TANH_OUTPUT
             assert quantized.activations[operator.output.name] == fixed
+
+
+def read_by(kind: Literal["logistic", "tanh"], *, others: bool = False) -> StepGraph:
+    """A convolution, and the function that reads it; ``others``: a sum reads it as well."""
+    shape = (1, 1, 4, 2)
+    conv = _conv(np.ones((2, 1, 1, 2), np.float32), np.zeros(2, np.float32))
+    operators: list[Operator] = [conv, Activation(kind, Tensor("gate", shape), conv.output)]
+    mask = Tensor("gate", shape)
+    if others:
+        mask = Tensor("mask", shape)
+        operators.append(Elementwise("add", mask, Tensor("gate", shape), conv.output))
+    return StepGraph(conv.input, mask, (), tuple(operators))
+
+
+@pytest.mark.parametrize("kind", ["logistic", "tanh"])
+def test_a_range_ends_where_the_function_that_reads_it_is_flat(
+    kind: Literal["logistic", "tanh"],
+) -> None:
+    low, high = FLAT_BEYOND[kind]
+    fixed = LOGISTIC_OUTPUT if kind == "logistic" else TANH_OUTPUT
+
+    def value(end: float) -> float:
+        return float(np.tanh(end) if kind == "tanh" else 0.5 + 0.5 * np.tanh(end / 2.0))
+
+    stored = [round(value(end) / fixed.scale) + fixed.zero_point for end in (low, high)]
+    assert stored[0] <= -128
+    assert stored[1] >= 127
+    ranges = {"in": (-1.0, 1.0), "out": (-580.0, 470.0), "gate": (-1.0, 1.0), "mask": (-9.0, 9.0)}
+    calibration = Calibration(ranges, 1, "")
+    shown = quantize_graph(read_by(kind), calibration).activations["out"]
+    assert shown.scale <= 1.2 * (high - low) / 255.0
+    assert quantize_graph(read_by(kind), calibration, ["in", "out", "gate"]).activations["out"] == (
+        Affine(2.0**-5, 0, "int16")
+    )
+    whole = quantize_graph(read_by(kind, others=True), calibration).activations["out"]
+    assert whole.scale >= 1050.0 / 255.0
+
+
+def test_a_narrow_range_stays_as_it_is() -> None:
+    ranges = {"in": (-1.0, 1.0), "out": (-1.0, 2.0), "gate": (0.0, 1.0)}
+    shown = quantize_graph(read_by("logistic"), Calibration(ranges, 1, "")).activations["out"]
+    assert shown.scale == pytest.approx(3.0 / 255.0, rel=0.1)
 
 
 def test_every_tensor_is_in_exactly_one_group(graph: StepGraph) -> None:

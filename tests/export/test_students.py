@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from export.gates.recurrence import largest_difference, random_states, trace
 from export.importing.imported import import_student
 from export.lowering import lower
 from export.step_graph import Moving, StepGraph
-from export.students import Student, foreign_student, own_student
+from export.students import Student, foreign_student, in_double, own_student
 from tests.export.conftest import KINDS, SMALL, randomised
 
 Array = npt.NDArray[np.float32]
@@ -156,3 +157,31 @@ def test_outputs_that_are_something_else_too_are_copied() -> None:
         features = torch.from_numpy(frame).permute(1, 0)[None, :, None]
         mask, *states = Histories().step(features, *states)
         np.testing.assert_allclose(found[0][index], mask.permute(0, 2, 3, 1).numpy(), atol=1e-6)
+
+
+def test_in_double_only_the_formula_is_left(frames: Array) -> None:
+    """A gate of large sums differs in float32 between any two orders of summing up."""
+    network = randomised()
+    with torch.no_grad():
+        cast(nn.GRU, network.bottleneck.gru).get_parameter("weight_ih_l0").mul_(300.0)
+    student = own_student(network)
+
+    def difference() -> float:
+        stepped = trace(student, frames, student.initial_states())[0][:, 0, 0]
+        whole = student.sequencer.run(frames, student.initial_states())[0]
+        assert whole.dtype == stepped.dtype
+        return float(np.abs(whole - stepped).max())
+
+    before = [value.clone() for value in network.state_dict().values()]
+    alone = difference()
+    with in_double(student):
+        assert difference() < min(1e-12, alone)
+    assert all(map(torch.equal, before, network.state_dict().values()))
+    assert difference() == alone
+
+
+def test_a_foreign_student_keeps_its_width() -> None:
+    network = randomised()
+    student = foreign_student(Wrapped(network), network.config.bins)
+    with in_double(student):
+        assert {value.dtype for value in network.parameters()} == {torch.float32}
