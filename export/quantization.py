@@ -133,7 +133,7 @@ def _activations(precise: PreciseGraph, calibration: Calibration) -> dict[str, A
         if demanded:
             affine = demanded.pop()
         elif group & made and group & made <= graph.bounded:
-            affine = _of_bounded(graph, group) if width == "int8" else UNIT_INT16
+            affine = HIDDEN if width == "int8" else UNIT_INT16
         elif width == "int8":
             affine = affine_of(_within(_union(ranges), flat_beyond(graph, group)))
             if curves := _curves_of(graph, group):
@@ -166,23 +166,6 @@ def _floored(graph: StepGraph, chosen: dict[str, Affine]) -> dict[str, Affine]:
                 coarse = Affine(float(np.float32(floor)), 0, affine.precision)
                 chosen.update(dict.fromkeys(group_of[operator.output.name], coarse))
     return chosen
-
-
-def _of_bounded(graph: StepGraph, names: Collection[str]) -> Affine:
-    """A tanh weighted by a logistic stays a tanh's multiple of 1/128: the factor is a power of two.
-
-    At 1/127 TFLM and LiteRT round 220 · −112 and 224 · −110 apart.
-    """
-    kinds = {op.output.name: op.kind for op in graph.operators if isinstance(op, Activation)}
-    makers = [op for op in graph.operators if op.output.name in names]
-    weighted = all(
-        isinstance(op, Elementwise)
-        and op.kind == "mul"
-        and {kinds.get(one.name) for one in sources(op)} == {"logistic", "tanh"}
-        for op in makers
-    )
-    carried = any(state.input.name in names for state in graph.states)
-    return TANH_OUTPUT if weighted and not carried else HIDDEN
 
 
 def flat_beyond(graph: StepGraph, names: Collection[str]) -> Range | None:
